@@ -1,0 +1,130 @@
+"""Every bound of ftweb, written once, each with its reason.
+
+Nothing else in the project may hold a number that limits what a peer can make us do:
+the codec, the bridge and the app layer read them from here, and the bridge tells the
+browser runtime those that it needs in its ``welcome`` frame.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+# --- one frame ------------------------------------------------------------------------
+
+FRAME_BYTES: Final = 256 * 1024
+"""Largest frame that a bridge accepts from anyone. A vote is 200 bytes; a batch of log
+entries is cut at ``BATCH_BYTES``. Uvicorn's own default of 16 MiB would let one phone
+take a quarter of the bridge's memory budget with a dozen frames in flight."""
+
+STREAM_BYTES: Final = 8 * 1024 * 1024
+"""Largest frame that a client accepts from a bridge: a whole state (``STATE_BYTES``) with
+its envelope, and room for escapes."""
+
+PAYLOAD_BYTES: Final = 64 * 1024
+"""Largest app payload (request, reply, message) once encoded. Four of them and their
+envelope fit in one frame, so a request, its change and its reply can travel together."""
+
+JSON_DEPTH: Final = 32
+"""Deepest nesting of an app payload. Python's and the browsers' recursive walkers (patch,
+draft, digest) stay far from their stack limits, also under Pyodide, whose stack is small."""
+
+JSON_KEY_CHARS: Final = 256
+"""Longest object key of an app payload: keys travel again in every JSON Patch path."""
+
+ID_CHARS: Final = 64
+"""Longest identifier (node, client, device, guid). Ours have 32 characters."""
+
+# --- replicated state -------------------------------------------------------------------
+
+STATE_BYTES: Final = 4 * 1024 * 1024
+"""Largest app state. It is sent whole to every late joiner: 4 MiB is 0.3 s for one phone
+on a 100 Mbit/s Wi-Fi, and 100 phones still finish within half a minute."""
+
+CHANGE_BYTES: Final = 128 * 1024
+"""Largest change of one request; with its request and reply it still fits in a frame."""
+
+BATCH_BYTES: Final = 96 * 1024
+"""Where a batch of log entries for one AppendEntries is cut. One entry may exceed it alone
+(up to PAYLOAD*2 + CHANGE), so FRAME_BYTES is never reached."""
+
+SNAPSHOT_CHUNK_CHARS: Final = 48 * 1024
+"""Snapshot text per InstallSnapshot. Escaped as JSON in JSON (at most doubled for quotes)
+and as UTF-8 it stays below FRAME_BYTES."""
+
+SESSIONS: Final = 4_000
+"""Client sessions kept. One per page load: 500 phones reloading eight times. The one
+silent for longest goes first, by log order."""
+
+SESSION_SECONDS: Final = 12 * 3600
+"""A session expires after this long without a request, by leader-stamped time: a school
+day, so that a phone locked since the morning can still repeat its last request."""
+
+SESSION_REPLIES: Final = 64
+"""Replies kept per session: as many as a client may have pending."""
+
+# --- traffic ------------------------------------------------------------------------------
+
+PENDING_REQUESTS: Final = 64
+"""Requests that one client may have unanswered."""
+
+CLIENT_FRAMES_PER_SECOND: Final = 100
+"""Frames a second that a socket without a replica may send, averaged over
+``RATE_BURST_SECONDS``. A person taps at most ten times a second."""
+
+REPLICA_FRAMES_PER_SECOND: Final = 4_000
+"""The same for a socket whose tab holds a replica: it carries consensus for everybody
+(five peers, 200 requests a second, two frames each, and a factor of two)."""
+
+RATE_BURST_SECONDS: Final = 2.0
+"""How long a socket may exceed its rate before it is closed."""
+
+CONNECTIONS: Final = 1_000
+"""Sockets per bridge: a lecture hall of 500, twice. About 100 kB each."""
+
+CONNECTIONS_PER_ADDRESS: Final = 600
+"""Sockets from one address: below CONNECTIONS so that one host cannot take every place,
+above a lecture hall behind one NAT."""
+
+SLOW_READER_BYTES: Final = 2 * STATE_BYTES
+"""Bytes queued for one socket before it is closed as a slow reader (1013): one whole state
+plus what comes while it is being read."""
+
+CHANGES_PER_SECOND: Final = 20
+"""State frames a second to one client. More cannot be seen; replies never wait for it."""
+
+STATUS_PER_SECOND: Final = 4
+"""Status frames a second for mere head counts. A change of host is told at once."""
+
+HELLO_SECONDS: Final = 5.0
+"""A socket that has not said a valid hello by then is closed (4408)."""
+
+SILENCE_SECONDS: Final = 20.0
+"""A socket from which nothing came for so long is closed: the runtime pings every 5 s from
+a worker, whose timers are never throttled."""
+
+PING_SECONDS: Final = 5.0
+"""How often the runtime pings its bridge."""
+
+HANDLER_SECONDS: Final = 1.0
+"""Longest a handler may run. Below the election timeout (1.5 s), so that the request that
+stops a host is known before the next host would run it."""
+
+HOST_DEATHS_PER_REQUEST: Final = 2
+"""A request that was running on so many hosts that died is refused by the next one."""
+
+OUTBOX_MESSAGES: Final = 256
+"""Messages that one request may send."""
+
+OUTBOX_REPLAY: Final = 1_000
+"""Recent outgoing messages that a bridge keeps to send again to clients that reconnect."""
+
+# --- HTTP ---------------------------------------------------------------------------------
+
+HTTP_HEADER_BYTES: Final = 16 * 1024
+"""Request line and headers. No route of the runtime needs more than 2 kB."""
+
+HTTP_CONCURRENCY: Final = CONNECTIONS + 200
+"""Connections that uvicorn accepts at all, sockets and downloads of the runtime together."""
+
+BUNDLE_BYTES: Final = 16 * 1024 * 1024
+"""Largest app bundle: it is loaded by every tab."""
