@@ -31,11 +31,25 @@ raft                  node → node        consensus, relayed without being look
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
-PROTOCOL_VERSION = 1
+from ftweb.limits import ID_CHARS
+
+PROTOCOL_VERSION: Final = 1
+
+Id = Annotated[str, msgspec.Meta(min_length=1, max_length=ID_CHARS)]
+"""A node, client, device or server identifier."""
+
+Secret = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{32}$")]
+"""A key or token: 128 random bits as hex digits."""
+
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**53 - 1)]
+"""A counter, index or term: what JavaScript's numbers hold exactly."""
+
+Duration = Annotated[float, msgspec.Meta(ge=0, le=1e15)]
+"""Milliseconds."""
 
 
 class _Frame(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", omit_defaults=True):
@@ -56,8 +70,8 @@ class Source(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     secrets that only the sender has, so knowing an id does not let anybody act as it.
     """
 
-    client_id: str
-    device_id: str
+    client_id: Id
+    device_id: Id
     presenter: bool = False
 
 
@@ -65,43 +79,43 @@ class Source(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Hello(_Frame, tag="hello"):
-    version: int
-    client_key: str
+    version: Count
+    client_key: Secret
     """32 hex digits, minted per page load, kept in memory only. The bridge derives the client
     id from it."""
-    device_key: str
+    device_key: Secret
     """32 hex digits, kept by the browser. The bridge derives the device id."""
-    token: str
+    token: Annotated[str, msgspec.Meta(max_length=ID_CHARS)]
     """The join token; the presenter token implies it."""
     client: Literal["page", "python"] = "page"
-    epoch: int = 0
-    state_index: int = 0
+    epoch: Count = 0
+    state_index: Count = 0
     """What the client already holds; 0 asks for the whole state."""
-    message_index: int = 0
+    message_index: Count = 0
     """Log index of the last ``message`` handled: newer ones are sent again after a reconnect."""
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """The bounds that a client must keep to (see :mod:`ftweb.limits`)."""
 
-    frame_bytes: int
-    payload_bytes: int
-    json_depth: int
-    json_key_chars: int
-    pending_requests: int
+    frame_bytes: Count
+    payload_bytes: Count
+    json_depth: Count
+    json_key_chars: Count
+    pending_requests: Count
     ping_seconds: float
     handler_seconds: float
 
 
 class Welcome(_Frame, tag="welcome"):
-    version: int
-    client_id: str
-    device_id: str
+    version: Count
+    client_id: Id
+    device_id: Id
     presenter: bool
-    bridge: str
+    bridge: Id
     """The bridge's node id."""
     name: str
-    guid: str
+    guid: Id
     bundle: str
     """SHA-256 of the app bundle: ``/ftweb/bundle/<bundle>.zip``."""
     runtime: str
@@ -122,13 +136,13 @@ class Error(_Frame, tag="error"):
 
 
 class Ping(_Frame, tag="ping"):
-    n: int
-    rtt: float = 0.0
+    n: Count
+    rtt: Duration = 0.0
     """The sender's last measured round trip in milliseconds."""
 
 
 class Pong(_Frame, tag="pong"):
-    n: int
+    n: Count
 
 
 class Bye(_Frame, tag="bye"):
@@ -143,29 +157,29 @@ class OpenSession(_Frame, tag="open_session"):
 
 
 class Session(_Frame, tag="session"):
-    session: int
+    session: Count
     """The log index that opened it: never the same twice, so an evicted one cannot reopen."""
 
 
 class Request(_Frame, tag="request"):
-    session: int
-    serial: int
+    session: Count
+    serial: Count
     """From 1, monotonic per session. The same serial always gets the same reply."""
-    acknowledged: int
+    acknowledged: Count
     """Every reply up to and including this serial has been received: they may be dropped."""
     payload: Any = None
 
 
 class Reply(_Frame, tag="reply"):
-    serial: int
+    serial: Count
     payload: Any = None
     error: Failure | None = None
 
 
 class Message(_Frame, tag="message"):
-    index: int
+    index: Count
     """Log index that released it; with ``position`` a client drops what it has seen."""
-    position: int
+    position: Count
     payload: Any = None
 
 
@@ -173,16 +187,16 @@ class Message(_Frame, tag="message"):
 
 
 class State(_Frame, tag="state"):
-    epoch: int
-    index: int
+    epoch: Count
+    index: Count
     value: Any = None
 
 
 class Change(_Frame, tag="change"):
-    epoch: int
-    after: int
+    epoch: Count
+    after: Count
     """Applies to the state as of this index; otherwise the client asks for a resync."""
-    index: int
+    index: Count
     patch: list[dict[str, Any]]
     """RFC 6902."""
 
@@ -192,13 +206,13 @@ class Resync(_Frame, tag="resync"):
 
 
 class Status(_Frame, tag="status"):
-    epoch: int
-    term: int
-    host: str | None
+    epoch: Count
+    term: Count
+    host: Id | None
     """Node id of the tab that hosts; None while there is none (also while a bridge leads)."""
-    successors: list[str]
+    successors: list[Id]
     quorum: bool
-    participants: int
+    participants: Count
     """Devices online."""
 
 
@@ -206,23 +220,23 @@ class Status(_Frame, tag="status"):
 
 
 class NodeUp(_Frame, tag="node_up"):
-    node_id: str
+    node_id: Id
     visible: bool
 
 
 class NodeUpdate(_Frame, tag="node_update"):
-    node_id: str
+    node_id: Id
     visible: bool
 
 
 class RequestId(msgspec.Struct, frozen=True, kw_only=True):
-    client_id: str
-    session: int
-    serial: int
+    client_id: Id
+    session: Count
+    serial: Count
 
 
 class NodeDown(_Frame, tag="node_down"):
-    node_id: str
+    node_id: Id
     reason: Literal["leaving", "stuck", "crashed"]
     request: RequestId | None = None
     """What its handler was running: never to be run again."""
@@ -231,13 +245,13 @@ class NodeDown(_Frame, tag="node_down"):
 class NodeInfo(msgspec.Struct, frozen=True, kw_only=True):
     """A reachable node, as its bridge describes it (``ftweb.core.PeerInfo`` on the wire)."""
 
-    node_id: str
-    device_id: str
+    node_id: Id
+    device_id: Id
     kind: Literal["tab", "bridge"]
     local: bool
     visible: bool
-    since: float
-    rtt: float
+    since: Duration
+    rtt: Duration
 
 
 class Directory(_Frame, tag="directory"):
@@ -245,29 +259,29 @@ class Directory(_Frame, tag="directory"):
 
 
 class Lost(_Frame, tag="lost"):
-    node_id: str
+    node_id: Id
 
 
 class Forward(_Frame, tag="forward"):
     """A request on its way to the host, or (``serial`` 0) the opening of a session."""
 
-    epoch: int
-    term: int
+    epoch: Count
+    term: Count
     """The bridge's view; a host of another term drops the frame, and the client repeats it."""
     source: Source
-    session: int = 0
-    serial: int = 0
-    acknowledged: int = 0
+    session: Count = 0
+    serial: Count = 0
+    acknowledged: Count = 0
     payload: Any = None
     refuse: Failure | None = None
     """Do not run the handler: commit this error as the reply (see ``handler_timeout``)."""
 
 
 class Raft(_Frame, tag="raft"):
-    epoch: int
-    sender: str
-    to: str
-    kind: str
+    epoch: Count
+    sender: Id
+    to: Id
+    kind: Annotated[str, msgspec.Meta(max_length=32)]
     """Which of ``ftweb.core.messages``, in snake case."""
     body: msgspec.Raw
     """The message; only its addressee decodes it."""

@@ -21,8 +21,7 @@ STREAM_BYTES: Final = 8 * 1024 * 1024
 its envelope, and room for escapes."""
 
 PAYLOAD_BYTES: Final = 64 * 1024
-"""Largest app payload (request, reply, message) once encoded. Four of them and their
-envelope fit in one frame, so a request, its change and its reply can travel together."""
+"""Largest app payload (request, reply, message) once encoded."""
 
 JSON_DEPTH: Final = 32
 """Deepest nesting of an app payload. Python's and the browsers' recursive walkers (patch,
@@ -43,9 +42,13 @@ on a 100 Mbit/s Wi-Fi, and 100 phones still finish within half a minute."""
 CHANGE_BYTES: Final = 128 * 1024
 """Largest change of one request; with its request and reply it still fits in a frame."""
 
+COMMAND_BYTES: Final = 224 * 1024
+"""Largest log entry of one request, everything together (request, change, outbox, reply): one
+entry and its envelope always fit in a frame."""
+
 BATCH_BYTES: Final = 96 * 1024
-"""Where a batch of log entries for one AppendEntries is cut. One entry may exceed it alone
-(up to PAYLOAD*2 + CHANGE), so FRAME_BYTES is never reached."""
+"""Where a batch of log entries for one AppendEntries is cut. One entry may exceed it alone,
+up to ``COMMAND_BYTES``."""
 
 SNAPSHOT_CHUNK_CHARS: Final = 48 * 1024
 """Snapshot text per InstallSnapshot. Escaped as JSON in JSON (at most doubled for quotes)
