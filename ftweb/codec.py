@@ -76,7 +76,9 @@ def decode(data: str | bytes, *, limit: int = FRAME_BYTES) -> frames.Frame:
             f"The frame has {len(data)} bytes; at most {limit} are accepted. Send less at once."
         )
     try:
-        frame = _FRAME_DECODER.decode(data)
+        # msgspec does not look into what it skips: unknown fields, raw bodies.
+        text = data if isinstance(data, str) else data.decode()
+        frame = _FRAME_DECODER.decode(text)
     except msgspec.ValidationError as error:
         raise FrameError(f"The frame is not what the protocol allows: {error}.") from None
     except (msgspec.DecodeError, UnicodeDecodeError, UnicodeEncodeError) as error:

@@ -25,13 +25,13 @@ CODES: Final[dict[str, str]] = {
     "bad_frame": "A frame was not what the protocol allows; the connection is closed (4400).",
     "too_large": "A frame or payload exceeds its size limit; make it smaller.",
     "too_deep": "A payload is nested deeper than allowed, or a key is too long.",
-    "rate_limited": "Too many frames a second; the connection is closed (4429), wait and reconnect.",
+    "rate_limited": "Too many frames a second; the connection is closed (4429), slow down.",
     "too_many_pending": "Too many requests unanswered; wait for replies first.",
     "too_many_connections": "This bridge is full, or too many come from one address (4503).",
     "slow_reader": "The client did not read fast enough and was disconnected (1013).",
     "hello_timeout": "No valid hello came in time (4408).",
     "bad_token": "The join token is missing or wrong; scan the QR code again (4401).",
-    "version_mismatch": "Page and bridge speak different protocol versions; reload the page (4409).",
+    "version_mismatch": "Page and bridge speak different protocol versions; reload (4409).",
     "bad_host": "The Host header names none of this bridge's addresses (HTTP 421).",
     "bad_origin": "A page of another origin tried to connect (HTTP 403).",
     "node_id_in_use": "That node id is taken by another connection.",
@@ -81,7 +81,7 @@ class FtwebError(Exception):
         return str(self.args[0]) if self.args else ""
 
 
-class Refusal(FtwebError):
+class Refusal(FtwebError):  # noqa: N818 - app authors raise a refusal, not an error
     """Raised by an app's handler to say no: nothing is committed, the sender gets the code.
 
     Args:
