@@ -1,0 +1,106 @@
+"""Starts a node in a tab. The only Python module that touches JavaScript.
+
+Order matters:
+
+1. Randomness is seeded from the browser before anything draws from it. A restored interpreter
+   image would otherwise repeat its numbers in every tab, ids and election jitter included.
+2. The bundle is downloaded and must have the hash that the cluster goes by: two tabs that ran
+   different code would compute different states from one log.
+3. The app is imported. What fails up to here is the app's or the network's fault, and is told
+   as such (``failed``, with its stage); the page goes on as a client without a node.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import logging
+import random
+import secrets
+import sys
+import time
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import js
+
+from ftweb.app import load_app
+from ftweb.core import NodeId
+from ftweb.driver import Clock
+from ftweb.errors import AppLoadError
+from pyodide_app import messages
+from pyodide_app.node import TabNode
+
+APP_DIR = Path("/app")
+"""Where the bundle is unpacked, in the worker's own memory file system."""
+
+
+async def start(options: str, post: Callable[[str], None]) -> Callable[[str], None] | None:
+    """Boot the app and the node.
+
+    Args:
+        options: JSON text of :class:`pyodide_app.messages.Options`.
+        post: takes each message for the net worker, as JSON text.
+
+    Returns:
+        What takes each message of the net worker, as JSON text; None if the start failed, in
+        which case ``failed`` has been posted.
+    """
+    logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s", stream=sys.stderr)
+    seed()
+    chosen = messages.decode_options(options)
+    try:
+        bundle = await download(chosen.bundle_url)
+        unpack(bundle, chosen.bundle)
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        post(messages.encode(messages.Failed(stage="bundle", message=str(error))))
+        return None
+    try:
+        server = load_app(APP_DIR)
+    except AppLoadError as error:
+        post(messages.encode(messages.Failed(stage="app", message=error.message)))
+        return None
+    clock = Clock(
+        monotonic=lambda: time.monotonic() * 1000,
+        wall=lambda: time.time() * 1000,
+        jitter=random.random,
+    )
+    node = TabNode(node_id=NodeId(secrets.token_hex(16)), server=server, clock=clock, post=post)
+    node.start()
+    return node.receive
+
+
+def seed() -> None:
+    """Seed ``random`` with 256 bits from the browser; ``secrets`` asks the browser each time."""
+    numbers = js.crypto.getRandomValues(js.Uint8Array.new(32))
+    random.seed(numbers.to_bytes())
+
+
+async def download(url: str) -> bytes:
+    """Fetch the bundle.
+
+    Raises:
+        OSError: it cannot be had.
+    """
+    try:
+        response = await js.fetch(url)
+    except Exception as error:  # a JavaScript TypeError: no connection
+        raise OSError(f"The app could not be downloaded from {url}: {error}") from error
+    if not response.ok:
+        raise OSError(f"The app could not be downloaded: {url} answered {response.status}.")
+    content: bytes = (await response.arrayBuffer()).to_bytes()
+    return content
+
+
+def unpack(bundle: bytes, sha256: str) -> None:
+    """Check the bundle and lay it out in :data:`APP_DIR`.
+
+    Raises:
+        ValueError: it is not the bundle that was asked for.
+    """
+    actual = hashlib.sha256(bundle).hexdigest()
+    if actual != sha256:
+        raise ValueError(f"The app that was downloaded has the hash {actual}, not {sha256}.")
+    with zipfile.ZipFile(io.BytesIO(bundle)) as archive:
+        archive.extractall(APP_DIR)

@@ -1,0 +1,124 @@
+"""What passes between the net worker (TypeScript, the one with the socket) and this one.
+
+One JSON text each, an object tagged by ``kind``, names in camelCase as TypeScript has them. The
+net worker is not trusted more than needed: what comes in is checked like any other input.
+Unknown fields are ignored, so that either side may say more than the other knows.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+import msgspec
+
+
+class _Message(
+    msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", rename="camel", gc=False
+):
+    """Base of all messages: tagged by ``kind``."""
+
+
+# --- from the net worker --------------------------------------------------------------------
+
+
+class FrameIn(_Message, tag="frame"):
+    """A frame of the wire protocol for this node."""
+
+    text: str
+
+
+class Visible(_Message, tag="visible"):
+    """The page was shown or hidden. The bridge hears it from the net worker and the host from
+    the bridge's directory, so that one place decides who hosts; here it changes nothing."""
+
+    visible: bool
+
+
+class Stop(_Message, tag="stop"):
+    """The page is leaving: give the lead away, if this node has it, while there is time."""
+
+
+type Incoming = FrameIn | Visible | Stop
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """What the net worker says at the start."""
+
+    bundle_url: str
+    """Where the app bundle is, absolute or relative to the worker's own address."""
+    bundle: str
+    """Its SHA-256 in hex digits: what was downloaded must be what the cluster runs."""
+
+
+# --- to the net worker ----------------------------------------------------------------------
+
+
+class Up(_Message, tag="up"):
+    """The app is imported and the node can take part, under the id that it has minted."""
+
+    node_id: str
+
+
+class FrameOut(_Message, tag="frame"):
+    """A frame of the wire protocol, for the socket."""
+
+    text: str
+
+
+class Status(_Message, tag="status"):
+    """The node's view of the cluster has changed."""
+
+    role: Literal["observer", "learner", "follower", "candidate", "leader"]
+    epoch: int
+    term: int
+    leader_id: str | None
+    successors: list[str]
+    hosting: bool
+    quorum: bool
+
+
+class Begin(_Message, tag="begin"):
+    """A handler starts to run. Posted before it does, and delivered even if it never returns."""
+
+    client_id: str
+    session: int
+    serial: int
+
+
+class End(_Message, tag="end"):
+    """The handler has come back."""
+
+
+class Failed(_Message, tag="failed"):
+    """This worker is of no more use."""
+
+    stage: Literal["bundle", "app", "node"]
+    """Downloading the bundle; importing the app; driving the node."""
+    message: str
+
+
+type Outgoing = Up | FrameOut | Status | Begin | End | Failed
+
+_ENCODER: Final = msgspec.json.Encoder()
+_INCOMING: Final[msgspec.json.Decoder[Incoming]] = msgspec.json.Decoder(Incoming.__value__)
+_OPTIONS: Final = msgspec.json.Decoder(Options)
+
+
+def encode(message: Outgoing) -> str:
+    """The text to post."""
+    return _ENCODER.encode(message).decode()
+
+
+def decode(text: str) -> Incoming:
+    """What the net worker said.
+
+    Raises:
+        msgspec.ValidationError: it is none of :data:`Incoming`: page and worker are not of the
+            same build, which the build id in their address is there to prevent.
+    """
+    return _INCOMING.decode(text)
+
+
+def decode_options(text: str) -> Options:
+    """The options of the start, see :func:`decode`."""
+    return _OPTIONS.decode(text)

@@ -1,0 +1,118 @@
+"""A tab's node: the driver with the app's handlers, wired to the net worker's messages.
+
+1. Its id is minted here, after randomness was seeded, and used for no other life of the tab.
+2. It keeps nothing on disk. What a tab held counts for nothing once the tab is gone, so a
+   reloaded tab is a new node that catches up from the others.
+3. Clients are served by bridges, each from its own replica. So nothing that this replica applies
+   is sent to anybody: the tab only takes part in consensus and, as host, runs the handlers.
+4. The net worker is told before and after each handler runs. It can end this worker when a
+   handler does not come back; nothing in here could.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+
+from ftweb import codec, frames
+from ftweb.app import Effect, Server
+from ftweb.core import NodeId
+from ftweb.driver import Clock, Driver, NodeStatus
+from ftweb.errors import FrameError
+from ftweb.storage import MemoryStorage
+from pyodide_app import messages
+
+_log = logging.getLogger(__name__)
+
+
+class TabNode:
+    """One life of a tab as a node. Runs in the current event loop from :meth:`start` on.
+
+    Args:
+        node_id: 32 random hex digits.
+        server: the app.
+        clock: time and chance.
+        post: takes one text for the net worker; must not block.
+    """
+
+    def __init__(
+        self, *, node_id: NodeId, server: Server, clock: Clock, post: Callable[[str], None]
+    ) -> None:
+        self._post = post
+        self._driver = Driver(
+            node_id=node_id,
+            storage=MemoryStorage(),
+            send=self._send,
+            clock=clock,
+            listener=self,
+            server=server,
+            on_begin=self._begin,
+            on_end=self._end,
+        )
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Say that the node is up, and drive it from now on."""
+        self._tell(messages.Up(node_id=self._driver.node_id))
+        self._task = asyncio.get_running_loop().create_task(self._run())
+
+    def receive(self, text: str) -> None:
+        """Take one message of the net worker."""
+        match messages.decode(text):
+            case messages.FrameIn(text=frame):
+                try:
+                    self._driver.receive(codec.decode(frame))
+                except FrameError as error:
+                    _log.warning("Dropped a frame: %s", error)
+            case messages.Stop():
+                self._driver.hand_over()
+            case messages.Visible():
+                pass
+
+    async def _run(self) -> None:
+        try:
+            await self._driver.run()
+        except Exception as error:
+            _log.exception("This node has stopped.")
+            self._tell(messages.Failed(stage="node", message=f"{type(error).__name__}: {error}"))
+
+    # --- what the driver tells -----------------------------------------------------------------
+
+    def applied(self, index: int, effects: Sequence[Effect]) -> None:
+        """See rule 3."""
+
+    def restored(self) -> None:
+        """See rule 3."""
+
+    def status(self, status: NodeStatus) -> None:
+        """Pass it on to the page."""
+        self._tell(
+            messages.Status(
+                role=status.role.value,
+                epoch=status.epoch,
+                term=status.term,
+                leader_id=status.leader_id,
+                successors=list(status.successors),
+                hosting=status.hosting,
+                quorum=status.quorum,
+            )
+        )
+
+    def _send(self, frame: frames.Frame) -> None:
+        self._tell(messages.FrameOut(text=codec.encode(frame)))
+
+    def _begin(self, forward: frames.Forward) -> None:
+        self._tell(
+            messages.Begin(
+                client_id=forward.source.client_id,
+                session=forward.session,
+                serial=forward.serial,
+            )
+        )
+
+    def _end(self) -> None:
+        self._tell(messages.End())
+
+    def _tell(self, message: messages.Outgoing) -> None:
+        self._post(messages.encode(message))
