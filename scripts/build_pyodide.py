@@ -30,6 +30,7 @@ from pyodide_lock.utils import add_wheels_to_spec, update_package_sha256
 
 ROOT = Path(__file__).resolve().parent.parent
 WORK = ROOT / "build"
+STAGE = WORK / "stage"
 NPM = ROOT / "node_modules" / "pyodide"
 REQUIREMENTS = ROOT / "requirements" / "pyodide.txt"
 
@@ -106,41 +107,18 @@ def _final_name(wheel: Path, info: dict[str, str]) -> str:
 
 def build(target: Path) -> None:
     """Fills ``target``, which must not exist yet."""
-    info = _lock_info()
-    stage = WORK / "stage"
-    shutil.rmtree(stage, ignore_errors=True)
-    (stage / "own").mkdir(parents=True)
-    target.mkdir(parents=True)
-
-    for name in ("pyodide.mjs", "pyodide.asm.mjs", "pyodide.asm.wasm"):
-        shutil.copyfile(NPM / name, target / name)
+    _copy_runtime(target)
     shutil.copyfile(NPM / "python_stdlib.zip", target / "python_stdlib_stock.zip")
-
-    sources = []
-    for wheel in (own_wheel(stage / "own"), *fetch_wheels()):
-        source = stage / _final_name(wheel, info)
-        shutil.copyfile(wheel, source)
-        sources.append(source)
-    # The lock is made from the source wheels: the tool finds import names by ".py".
-    empty = PyodideLockSpec.from_json(NPM / "pyodide-lock.json")
-    empty.packages = {}
-    lock = add_wheels_to_spec(empty, sources, base_path=stage)
+    sources = _sources()
+    lock = _lock(sources)
 
     stdlib = _stdlib()
-    jobs = [
-        {"kind": "wheel", "source": _inside(source), "target": _inside(target / source.name)}
-        for source in sources
-    ]
+    jobs = [_job("wheel", source, target / source.name) for source in sources]
     if not stdlib.exists():
-        jobs.append(
-            {
-                "kind": "stdlib",
-                "source": _inside(NPM / "python_stdlib.zip"),
-                "target": _inside(stdlib),
-            }
-        )
-    (stage / "job.json").write_text(json.dumps(jobs), encoding="utf-8")
-    in_pyodide("scripts/compile_archives.py", _inside(stage / "job.json"))
+        jobs.append(_job("stdlib", NPM / "python_stdlib.zip", stdlib))
+    jobs_file = STAGE / "jobs.json"
+    jobs_file.write_text(json.dumps(jobs), encoding="utf-8")
+    in_pyodide("scripts/compile_archives.py", _inside(jobs_file))
     shutil.copyfile(stdlib, target / "python_stdlib.zip")
 
     for package in lock.packages.values():
@@ -148,6 +126,46 @@ def build(target: Path) -> None:
     lock.to_json(target / "ftweb-lock.json", indent=1)
     for path in target.iterdir():
         path.chmod(0o644)  # Pyodide's file system knows no umask, and one npm file is executable
+
+
+def build_stock(target: Path) -> None:
+    """The same with nothing compiled: what ``benchmarks/pyodide_boot.py`` compares with."""
+    _copy_runtime(target)
+    shutil.copyfile(NPM / "python_stdlib.zip", target / "python_stdlib.zip")
+    sources = _sources()
+    for source in sources:
+        shutil.copyfile(source, target / source.name)
+    _lock(sources).to_json(target / "ftweb-lock.json", indent=1)
+
+
+def _copy_runtime(target: Path) -> None:
+    target.mkdir(parents=True)
+    for name in ("pyodide.mjs", "pyodide.asm.mjs", "pyodide.asm.wasm"):
+        shutil.copyfile(NPM / name, target / name)
+
+
+def _sources() -> list[Path]:
+    """All wheels with their source, under the names that they are served by."""
+    info = _lock_info()
+    shutil.rmtree(STAGE, ignore_errors=True)
+    (STAGE / "own").mkdir(parents=True)
+    sources = []
+    for wheel in (own_wheel(STAGE / "own"), *fetch_wheels()):
+        source = STAGE / _final_name(wheel, info)
+        shutil.copyfile(wheel, source)
+        sources.append(source)
+    return sources
+
+
+def _lock(sources: list[Path]) -> PyodideLockSpec:
+    """A lock of just these wheels. From source, since the tool finds import names by ``.py``."""
+    empty = PyodideLockSpec.from_json(NPM / "pyodide-lock.json")
+    empty.packages = {}
+    return add_wheels_to_spec(empty, sources, base_path=STAGE)
+
+
+def _job(kind: str, source: Path, target: Path) -> dict[str, str]:
+    return {"kind": kind, "source": _inside(source), "target": _inside(target)}
 
 
 def _stdlib() -> Path:
