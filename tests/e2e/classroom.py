@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -38,6 +38,15 @@ PATIENCE = 30.0
 POLL_MS = 25
 """How often a page is asked. Playwright's default asks on each animation frame, and a hidden
 page has none."""
+
+
+async def until(
+    condition: Callable[[], Awaitable[Any]], timeout: float = PATIENCE, pause: float = 0.1
+) -> None:
+    """Ask until it is so. For what tells nobody when it changes: files, other programs' views."""
+    async with asyncio.timeout(timeout):
+        while not await condition():  # noqa: ASYNC110 (there is no event, see above)
+            await asyncio.sleep(pause)
 
 
 def ftweb_command() -> list[str]:
@@ -316,14 +325,15 @@ class Classroom:
             device.problems.clear()
         return found
 
-    async def late_joiner(self, *messages: Any) -> dict[str, Any]:
-        """Join anew from a Python script on another host: the state, and the replies."""
-        host = self.lan.host("latecomer")
-        said = await asyncio.to_thread(
-            host.run,
-            *(sys.executable, Path(__file__).with_name("late_joiner.py"), self.bridge.join_url),
-            json.dumps(messages),
-        )
+    async def script(self, *messages: Any, presenter: bool = False) -> dict[str, Any]:
+        """Join anew from a Python script: ``{"state": …, "replies": […]}``.
+
+        It runs on a host that holds nothing yet; a presenter's runs on the laptop.
+        """
+        host = self.bridge.host if presenter else self.lan.host("latecomer")
+        url = self.bridge.presenter_url if presenter else self.bridge.join_url
+        path = Path(__file__).with_name("script.py")
+        said = await asyncio.to_thread(host.run, sys.executable, path, url, json.dumps(messages))
         got: dict[str, Any] = json.loads(said)
         return got
 

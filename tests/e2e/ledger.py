@@ -73,9 +73,8 @@ def compare(reports: Sequence[Report], counted: dict[str, dict[str, int]]) -> Ou
     """Hold the pages' own records against the replicated ledger."""
     outcome = Outcome(reports=list(reports))
     for voter, numbers in counted.items():
-        for number, times in numbers.items():
-            if times != 1:
-                outcome.doubled.append((voter, int(number)))
+        doubled = [(voter, int(number)) for number, times in numbers.items() if times != 1]
+        outcome.doubled += doubled
     for report in reports:
         mine = counted.get(report.client_id, {})
         for number, _, _ in report.acknowledged:
@@ -103,7 +102,7 @@ async def voting(
     yield outcome
     left = [tab for tab in tabs if tab in classroom.tabs.values()]
     reports = await asyncio.gather(*(report_of(tab) for tab in left))
-    joined = await classroom.late_joiner()
+    joined = await classroom.script()
     found = compare(reports, joined["state"]["counted"])
     outcome.reports, outcome.lost = found.reports, found.lost
     outcome.doubled, outcome.invented = found.doubled, found.invented

@@ -14,7 +14,7 @@ import pytest_asyncio
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
-from tests.e2e.classroom import VOTING, Bridge
+from tests.e2e.classroom import VOTING, Bridge, until
 from tests.lan.avahi import Avahi
 from tests.lan.lan import Host, Lan
 
@@ -69,21 +69,22 @@ async def test_a_signal_ends_it_politely(
         services = await asyncio.to_thread(avahi.browse, "_flyweb._tcp")
         return name in [service.instance for service in services]
 
-    async with asyncio.timeout(10):
-        while not await listed():
-            await asyncio.sleep(0.1)  # the daemon learns of it in its own time
+    async def gone() -> bool:
+        return not await listed()
+
+    async def read_to_the_end() -> None:
+        while True:
+            await socket.recv()
+
+    await until(listed, 10)
     socket = await _join(lan.host("phone1"), bridge)
     assert await bridge.stop(number) == 0
     with pytest.raises(ConnectionClosed) as closed:
-        async with asyncio.timeout(5):
-            while True:
-                await socket.recv()
+        await asyncio.wait_for(read_to_the_end(), 5)
     assert closed.value.rcvd is not None
     assert closed.value.rcvd.code == 1001
     # RFC 6762, section 10.1: a goodbye is kept for one second more.
-    async with asyncio.timeout(3):
-        while await listed():
-            await asyncio.sleep(0.1)
+    await until(gone, 3)
 
 
 async def test_a_second_start_on_the_same_data_is_the_same_server(lan: Lan, bridge: Bridge) -> None:

@@ -175,7 +175,7 @@ async def test_a_late_joiner_after_a_takeover_sees_everything_and_can_vote(
         client_id = (await late.status())["clientId"]
         await context.close()
     outcome.demand_exactly_once()
-    counted = (await classroom.late_joiner())["state"]["counted"]
+    counted = (await classroom.script())["state"]["counted"]
     assert counted[client_id] == {"1": 1}
 
 

@@ -1,0 +1,102 @@
+"""Takeover: how long phones wait when the host goes, and whether a vote is lost or doubled.
+
+A class on the namespace LAN: laptop with bridge and hosting tab, three phones that cast numbered
+votes every 25 ms. In each run the host's browser gets SIGKILL (or its tab is closed) and the time
+is taken until a phone has a vote acknowledged that it *sent after that moment*: votes already on
+their way do not count. Kill and pages read the clock of the same machine. Then the ledger is read
+by a newcomer: every acknowledged vote must be there exactly once. The laptop's tab comes back
+(failback) before the next run.
+
+Baseline: the median time to acknowledge a vote in the same run while nothing went wrong.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import time
+from typing import Any
+
+from _common import finish, machine, say, summary
+
+from tests.e2e.classroom import APPS, Classroom, classroom
+from tests.e2e.ledger import Outcome, voting
+
+
+async def one_run(made: Classroom, mode: str) -> dict[str, Any]:
+    """One takeover, and what it did to the votes."""
+    await made.restore()
+    cleared = await made.script({"type": "clear"})
+    assert cleared["replies"] == [{"cleared": True}]
+    for tab in made.phone_tabs:
+        await tab.page.evaluate("Object.assign(votes, {next: 1, acknowledged: [], refused: []})")
+    outcome: Outcome
+    async with voting(made, made.phone_tabs) as outcome:
+        for tab in made.phone_tabs:
+            await tab.until("votes.acknowledged.length >= 20")
+        host = made.presenter
+        gone = await (made.kill_browser(host) if mode == "kill" else made.close_tab(host))
+        # Only votes sent once the host can no longer answer count as answered by another.
+        if mode == "kill":
+            assert host.device.process is not None
+            await asyncio.to_thread(host.device.process.wait)
+        dead = time.time() * 1000
+        for tab in made.phone_tabs:
+            await tab.until("votes.acknowledged.some(([, sent]) => sent > x)", argument=dead)
+    quiet = [
+        done - sent
+        for report in outcome.reports
+        for _, sent, done in report.acknowledged
+        if done < gone
+    ]
+    firsts = [
+        min(done for _, sent, done in report.acknowledged if sent > dead) - gone
+        for report in outcome.reports
+    ]
+    return {
+        "first": min(firsts),
+        "last_phone": max(firsts),
+        "quiet": quiet,
+        "votes": sum(report.cast for report in outcome.reports),
+        "lost": len(outcome.lost),
+        "doubled": len(outcome.doubled),
+        "unanswered": sum(r.cast - len(r.acknowledged) for r in outcome.reports),
+    }
+
+
+async def measure(runs: int, mode: str) -> tuple[dict[str, Any], bool]:
+    before = machine()
+    done: list[dict[str, Any]] = []
+    async with classroom(APPS / "ledger") as made:
+        for number in range(1, runs + 1):
+            done.append(await one_run(made, mode))
+            say(f"run {number}/{runs}: {done[-1]['first']:.0f} ms, {done[-1]['votes']} votes")
+        problems = made.problems()
+    quiet = summary([value for run in done for value in run["quiet"]])
+    first = summary([run["first"] for run in done])
+    bad = {key: sum(run[key] for run in done) for key in ("lost", "doubled", "unanswered")}
+    result = {
+        "benchmark": "takeover",
+        "mode": mode,
+        "runs": runs,
+        "first_acknowledged_vote_ms": first,
+        "every_phone_served_ms": summary([run["last_phone"] for run in done]),
+        "baseline_vote_ms": quiet,
+        "ratio": round(first["median"] / quiet["median"], 1),
+        "votes": sum(run["votes"] for run in done),
+        **bad,
+        "page_problems": problems,
+        "machine": before,
+    }
+    return result, not any(bad.values()) and not problems
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--runs", type=int, default=20)
+    parser.add_argument("--mode", choices=("kill", "close"), default="kill")
+    arguments = parser.parse_args()
+    result, ok = asyncio.run(measure(arguments.runs, arguments.mode))
+    finish(result, ok=ok)
