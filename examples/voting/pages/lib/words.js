@@ -1,0 +1,58 @@
+/**
+ * What the pages say about the connection and about errors: plain words for people who have
+ * never heard of a host or a quorum.
+ *
+ * @module
+ */
+
+/** @type {Record<string, string>} */
+const STATES = {
+  connected: "Connected",
+  "taking-over": "Switching host — your vote is kept",
+  offline: "You are offline — trying again",
+  "no-quorum": "Waiting for the others",
+};
+
+/** @type {Record<string, string>} */
+const PRESENTER_STATES = {
+  ...STATES,
+  "taking-over": "Switching host — votes are kept",
+};
+
+/** @type {Record<string, string>} */
+const ERRORS = {
+  poll_closed: "This question was closed just before your answer came.",
+  unknown_poll: "This question has been removed.",
+  session_expired: "This page slept for too long. Reload it to vote; your earlier vote is kept.",
+  handler_timeout: "That took too long and was not counted. Please try again.",
+  handler_failed: "Something went wrong in the app, and nothing was changed.",
+  state_too_large: "The class has reached its limit. Delete old questions first.",
+  too_large: "That is too long.",
+  too_many_pending: "Too many answers at once. Wait a moment.",
+  bad_token: "This link is not valid (any more). Scan the code on the board again.",
+  version_mismatch: "This page is out of date. Reload it.",
+  too_many_connections: "The room is full: no more phones can join at the moment.",
+  closed: "The connection was closed before the answer was confirmed.",
+};
+
+/**
+ * The connection's state in words.
+ *
+ * @param {string} state
+ * @param {boolean} [presenter]
+ * @returns {string}
+ */
+export function stateInWords(state, presenter = false) {
+  return (presenter ? PRESENTER_STATES : STATES)[state] ?? "Connecting…";
+}
+
+/**
+ * An error in words: the app's own refusals already are sentences.
+ *
+ * @param {unknown} error
+ * @returns {string}
+ */
+export function errorInWords(error) {
+  const { code, message } = /** @type {{code?: string, message?: string}} */ (error ?? {});
+  return (code && ERRORS[code]) || message || "That did not work. Please try again.";
+}
