@@ -8,6 +8,8 @@ page remembers.
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import time
 from collections.abc import AsyncIterator
 
@@ -190,6 +192,45 @@ async def test_a_killed_bridge_is_said_plainly_and_comes_back_with_everything(
         await classroom.bridge.start()
         await classroom.host_tab(timeout=60)
         await _some_more_votes(phones)
+    outcome.demand_exactly_once()
+
+
+async def test_a_hosting_phone_whose_network_goes_is_replaced_and_comes_back(
+    classroom: Classroom,
+) -> None:
+    phones = classroom.phone_tabs
+    async with voting(classroom, phones, interval=100) as outcome:
+        await classroom.kill_browser(classroom.presenter)
+        cut = await classroom.host_tab()
+        cut.device.host.unplug()  # nobody is told: no socket closes, frames just vanish
+        try:
+            await classroom.host_tab(besides=[cut])
+            await _some_more_votes([tab for tab in phones if tab is not cut])
+            await cut.until("s.state === 'offline' && s.bridge === null")
+        finally:
+            cut.device.host.plug()
+        await cut.until("s.state === 'connected'")
+        await _some_more_votes(phones)
+    outcome.demand_exactly_once()
+
+
+async def test_a_laptop_that_sleeps_and_wakes(classroom: Classroom) -> None:
+    """Bridge and hosting tab stand still together, their clocks leap, and all goes on."""
+    phones = classroom.phone_tabs
+    async with voting(classroom, phones, interval=250) as outcome:
+        pids = classroom.bridge.host.pids()
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            for tab in phones:
+                await tab.until("s.state === 'offline'", 30)
+        finally:
+            for pid in pids:
+                os.kill(pid, signal.SIGCONT)
+        for tab in phones:
+            await tab.until("s.state === 'connected'")
+        await _some_more_votes(phones)
+        await classroom.settled()
     outcome.demand_exactly_once()
 
 
