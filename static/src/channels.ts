@@ -1,0 +1,120 @@
+/**
+ * What page, net worker and node worker tell one another.
+ *
+ * Page and net worker are one build, so their messages are typed and not checked. The node worker's
+ * come from Python as JSON text: they are checked.
+ */
+
+import * as v from "valibot";
+
+import type { Change, Failure, State, Welcome } from "./frames";
+import type { Json } from "./json";
+
+export type PageToNet =
+  | {
+      readonly kind: "start";
+      readonly socketUrl: string;
+      readonly clientKey: string;
+      readonly deviceKey: string;
+      readonly token: string;
+      readonly visible: boolean;
+    }
+  /** The first paint is over: now a replica may boot. */
+  | { readonly kind: "painted" }
+  | { readonly kind: "request"; readonly id: number; readonly payload: Json }
+  | { readonly kind: "visible"; readonly visible: boolean }
+  /** The network may have changed. */
+  | { readonly kind: "probe" }
+  /** A change did not apply to the page's copy. */
+  | { readonly kind: "resync" }
+  /** The page goes away, perhaps into the back/forward cache. */
+  | { readonly kind: "leave" }
+  /** It is back. */
+  | { readonly kind: "return"; readonly visible: boolean }
+  | { readonly kind: "close" };
+
+export type NetToPage =
+  | { readonly kind: "welcome"; readonly welcome: Welcome; readonly another: boolean }
+  | { readonly kind: "refused"; readonly code: string; readonly message: string }
+  | { readonly kind: "status"; readonly status: FtwebStatus }
+  | { readonly kind: "stream"; readonly frame: State | Change }
+  | { readonly kind: "message"; readonly payload: Json }
+  | {
+      readonly kind: "result";
+      readonly id: number;
+      readonly payload: Json;
+      readonly error: Failure | null;
+    };
+
+export type Role = "observer" | "learner" | "follower" | "candidate" | "leader";
+
+/** What a person is told, in one word. */
+export type Condition = "connected" | "taking-over" | "offline" | "no-quorum";
+
+/** `globalThis.ftweb.status()`; docs/javascript-api.md tells what each means. */
+export interface FtwebStatus {
+  readonly state: Condition;
+  /** The same as a sentence. */
+  readonly text: string;
+  readonly clientId: string | null;
+  readonly deviceId: string | null;
+  readonly nodeId: string | null;
+  readonly role: Role;
+  readonly hosting: boolean;
+  readonly ready: boolean;
+  readonly epoch: number;
+  readonly term: number;
+  readonly hostId: string | null;
+  readonly successors: readonly string[];
+  readonly bridge: string | null;
+  readonly quorum: boolean;
+  readonly pending: number;
+  readonly participants: number;
+  readonly error: Failure | null;
+}
+
+/** To the node worker, as JSON text. */
+export type NetToNode =
+  | {
+      readonly kind: "start";
+      /** Absolute, ending in a slash. */
+      readonly runtime: string;
+      readonly bundleUrl: string;
+      readonly bundle: string;
+      readonly visible: boolean;
+      readonly welcome: Welcome;
+    }
+  | { readonly kind: "frame"; readonly text: string }
+  | { readonly kind: "visible"; readonly visible: boolean }
+  | { readonly kind: "stop" };
+
+const count = v.pipe(v.number(), v.minValue(0));
+
+const NodeStatus = v.object({
+  kind: v.literal("status"),
+  role: v.picklist(["observer", "learner", "follower", "candidate", "leader"]),
+  epoch: count,
+  term: count,
+  leaderId: v.optional(v.nullable(v.string()), null),
+  successors: v.optional(v.array(v.string()), []),
+  hosting: v.boolean(),
+  quorum: v.optional(v.boolean(), false),
+});
+
+export const NodeToNet = v.variant("kind", [
+  v.object({ kind: v.literal("booted"), milliseconds: count }),
+  v.object({ kind: v.literal("up"), nodeId: v.string() }),
+  v.object({ kind: v.literal("frame"), text: v.string() }),
+  NodeStatus,
+  v.object({
+    kind: v.literal("begin"),
+    clientId: v.string(),
+    session: count,
+    serial: count,
+  }),
+  v.object({ kind: v.literal("end") }),
+  v.object({ kind: v.literal("failed"), stage: v.string(), message: v.string() }),
+]);
+
+export type NodeStatus = v.InferOutput<typeof NodeStatus>;
+export type NodeToNet = v.InferOutput<typeof NodeToNet>;

@@ -1,0 +1,189 @@
+/**
+ * `/ftweb/client.js`, the module that pages import; docs/javascript-api.md describes it.
+ *
+ * Importing it connects nothing: it offers `globalThis.ftweb.status()` and `<ftweb-status>`, which
+ * then speak of a page that has not joined.
+ */
+
+import type { FtwebStatus, NetToPage, PageToNet } from "./channels";
+import { ConnectError, RequestError } from "./errors";
+import { defineStatusElement } from "./element";
+import {
+  deviceKey,
+  findTokens,
+  forgetToken,
+  keepJoinToken,
+  randomKey,
+  withoutPresenter,
+  type Place,
+} from "./keys";
+import { joining, type Connection, type Unsubscribe } from "./page";
+import type * as Qr from "./qr";
+import { NOTHING_KNOWN, toStatus } from "./status";
+
+export { ConnectError, RequestError };
+export type { Connection, FtwebStatus };
+
+/** Put in by the build: the folder of this build's workers. */
+declare const FTWEB_BUILD: string;
+const RUNTIME = new URL(`runtime/${FTWEB_BUILD}/`, new URL("/ftweb/", import.meta.url));
+
+export interface ConnectOptions {
+  /** The join token, if it is not in the page's address. */
+  readonly token?: string;
+  /** The presenter token, which implies it. */
+  readonly presenterToken?: string;
+}
+
+let status: FtwebStatus = toStatus(NOTHING_KNOWN, "offline");
+const watchers = new Set<(status: FtwebStatus) => void>();
+let joined: Promise<Connection> | undefined;
+
+function watchStatus(watcher: (status: FtwebStatus) => void): Unsubscribe {
+  watchers.add(watcher);
+  watcher(status);
+  return () => void watchers.delete(watcher);
+}
+
+/**
+ * Join the server that published this page.
+ *
+ * A page has one connection: a second call gives the same, until it was refused or closed.
+ *
+ * @param _name the server's name, for who reads the page's source: its address decides.
+ * @throws ConnectError - the token was refused, or page and bridge are of different versions.
+ */
+export function connect(_name?: string, options: ConnectOptions = {}): Promise<Connection> {
+  joined ??= join(options);
+  return joined;
+}
+
+/** The next `connect` joins anew. */
+function ended(): void {
+  joined = undefined;
+}
+
+function join(options: ConnectOptions): Promise<Connection> {
+  const place: Place = {
+    fragment: location.hash,
+    path: location.pathname,
+    stores: [store(() => sessionStorage), store(() => localStorage)].flatMap((found) =>
+      found === undefined ? [] : [found],
+    ),
+  };
+  const tokens = findTokens(place, { join: options.token, presenter: options.presenterToken });
+  const token = tokens.presenter ?? tokens.join ?? "";
+  const bare = withoutPresenter(location.hash);
+  if (bare !== location.hash && location.hash.includes("presenter=")) {
+    history.replaceState(history.state, "", location.pathname + location.search + bare);
+  }
+
+  const worker = new Worker(new URL("net-worker.js", RUNTIME), {
+    type: "module",
+    name: "ftweb-net",
+  });
+  const post = (message: PageToNet): void => {
+    if (message.kind === "close") ended();
+    worker.postMessage(message);
+  };
+  const page = joining({ postMessage: post }, status);
+  const hear = (message: NetToPage): void => {
+    if (message.kind === "welcome") keepJoinToken(place, message.welcome.join_url);
+    if (message.kind === "refused") {
+      ended();
+      if (message.code === "bad_token") forgetToken(place, token);
+    }
+    if (message.kind === "status") {
+      status = message.status;
+      for (const watcher of watchers) watcher(status);
+    }
+    page.hear(message);
+  };
+  worker.onmessage = (event: MessageEvent<NetToPage>) => hear(event.data);
+  worker.onerror = (event) => {
+    const message = `The page's worker failed (${event.message || "it could not be loaded"}); reload the page.`;
+    hear({ kind: "status", status: { ...status, error: { code: "connect_failed", message } } });
+    hear({ kind: "refused", code: "connect_failed", message });
+  };
+  const socketUrl = new URL("/ftweb/socket", RUNTIME);
+  socketUrl.protocol = socketUrl.protocol.replace("http", "ws");
+  post({
+    kind: "start",
+    socketUrl: socketUrl.href,
+    clientKey: randomKey(),
+    deviceKey: deviceKey(store(() => localStorage)),
+    token,
+    visible: isVisible(),
+  });
+  followPage(post);
+  return page.joined;
+}
+
+/** Tell the net worker what happens to the page. */
+function followPage(post: (message: PageToNet) => void): void {
+  let gone = false;
+  const leave = (): void => {
+    if (!gone) post({ kind: "leave" });
+    gone = true;
+  };
+  const back = (): void => {
+    if (gone) post({ kind: "return", visible: isVisible() });
+    gone = false;
+  };
+  afterPaint(() => post({ kind: "painted" }));
+  document.addEventListener("visibilitychange", () => {
+    post({ kind: "visible", visible: isVisible() });
+  });
+  // A page in the back/forward cache, or a frozen one, would keep its socket open and never answer.
+  window.addEventListener("pagehide", leave);
+  document.addEventListener("freeze", leave);
+  window.addEventListener("pageshow", back);
+  document.addEventListener("resume", back);
+  window.addEventListener("online", () => post({ kind: "probe" }));
+}
+
+/** Once the page has been shown. A hidden one is never painted and has nothing to wait for. */
+function afterPaint(run: () => void): void {
+  if (!isVisible()) {
+    setTimeout(run);
+    return;
+  }
+  const once = (): void => {
+    clearTimeout(late);
+    late = undefined;
+    run();
+  };
+  // Hidden meanwhile, or covered: frames may not come.
+  let late: ReturnType<typeof setTimeout> | undefined = setTimeout(once, 1000);
+  requestAnimationFrame(() =>
+    setTimeout(() => {
+      if (late !== undefined) once();
+    }),
+  );
+}
+
+function isVisible(): boolean {
+  return document.visibilityState === "visible";
+}
+
+/** Storage that is switched off throws when it is touched. */
+function store(open: () => Storage): Storage | undefined {
+  try {
+    return open();
+  } catch {
+    return undefined;
+  }
+}
+
+/**
+ * A QR code as an SVG element, an image named by `label`. Size it with CSS.
+ *
+ * Its script is loaded at the first call, from this server.
+ */
+export async function qrSvg(text: string, label = "QR code"): Promise<SVGSVGElement> {
+  const { drawQr } = (await import(new URL("qr.js", RUNTIME).href)) as Pick<typeof Qr, "drawQr">;
+  return drawQr(text, label);
+}
+
+Object.assign(globalThis, { ftweb: Object.freeze({ status: (): FtwebStatus => status }) });
+defineStatusElement(watchStatus);

@@ -1,0 +1,232 @@
+/**
+ * The node worker's life: when one is started, what ends it, what the bridge is told of it.
+ *
+ * 1. It starts after the first welcome and the page's first paint: to vote comes first.
+ * 2. `node_up` is said once it has booted, and again on every new socket. An end that could not be
+ *    told, because there was no socket, is told on the next one.
+ * 3. A handler that hangs ends its worker (watchdog.ts); the bridge learns which request it was,
+ *    so that no host runs it again. A new worker is a new node.
+ * 4. After an end the next start waits, longer each time. A worker that keeps crashing (CRASHES in
+ *    CRASHES_MS) is not started again: this tab votes, but never hosts. Hanging handlers do not
+ *    count: one bad request per tab would leave nobody to host.
+ * 5. Another bundle or another server after a reconnect: the worker is replaced.
+ */
+
+import * as v from "valibot";
+
+import { NodeToNet, type NetToNode, type NodeStatus } from "./channels";
+import { nothing, type Cancel, type Clock } from "./clock";
+import type { Failure, NodeDown, RequestId, Sent, Welcome } from "./frames";
+import { CRASHES, CRASHES_MS, REBOOT_BASE_MS, REBOOT_CAP_MS } from "./timing";
+import { Watchdog } from "./watchdog";
+
+/** What is used of a Worker. */
+export interface NodeWorker {
+  onmessage: ((event: never) => void) | null;
+  onerror: ((event: never) => void) | null;
+  postMessage(text: string): void;
+  terminate(): void;
+}
+
+export interface NodeEvents {
+  /** A frame of ours for the bridge. */
+  send(frame: Sent): void;
+  /** A frame of the node's for the bridge. */
+  sendText(text: string): void;
+  changed(news: { nodeId: string | undefined; node: NodeStatus | undefined }): void;
+  failed(failure: Failure): void;
+}
+
+export class NodeKeeper {
+  private worker: NodeWorker | undefined;
+  private nodeId: string | undefined;
+  private welcome: Welcome | undefined;
+  private connected = false;
+  private allowed = false;
+  private visible = true;
+  private untold: NodeDown[] = [];
+  private ends = 0;
+  private crashes: number[] = [];
+  private waiting: Cancel = nothing;
+  private readonly watchdog: Watchdog;
+
+  constructor(
+    private readonly spawn: (url: string) => NodeWorker,
+    private readonly base: string,
+    private readonly clock: Clock,
+    private readonly events: NodeEvents,
+  ) {
+    this.watchdog = new Watchdog(clock, (request) => this.ended("stuck", request));
+  }
+
+  /** The page has been painted. */
+  allow(): void {
+    this.allowed = true;
+    this.boot();
+  }
+
+  /** A bridge has let us in. */
+  connect(welcome: Welcome): void {
+    const before = this.welcome;
+    this.welcome = welcome;
+    this.connected = true;
+    if (before !== undefined && this.worker !== undefined) {
+      if (before.guid !== welcome.guid || before.bundle !== welcome.bundle) this.end();
+    }
+    for (const down of this.untold.splice(0)) this.events.send(down);
+    this.announce("node_up");
+    this.boot();
+  }
+
+  disconnect(): void {
+    this.connected = false;
+  }
+
+  show(visible: boolean): void {
+    if (visible === this.visible) return;
+    this.visible = visible;
+    this.post({ kind: "visible", visible });
+    if (this.connected) this.announce("node_update");
+  }
+
+  /** A frame for the node. Before it is up there is nobody to read it. */
+  deliver(text: string): void {
+    if (this.nodeId !== undefined) this.post({ kind: "frame", text });
+  }
+
+  /** The page goes away. */
+  leave(): void {
+    if (this.nodeId !== undefined) this.tell("leaving");
+    this.end();
+    this.waiting();
+    this.untold = [];
+    this.crashes = [];
+    this.ends = 0;
+    this.connected = false;
+    this.allowed = false;
+  }
+
+  /** The bridge does not accept this node's id: another one is needed. */
+  replace(): void {
+    if (this.worker !== undefined) this.ended("crashed");
+  }
+
+  private boot(): void {
+    const { welcome } = this;
+    if (!this.allowed || !this.connected || welcome === undefined) return;
+    if (this.worker !== undefined || this.crashes.length >= CRASHES) return;
+    this.waiting();
+    const runtime = new URL(welcome.runtime, this.base).href;
+    const worker = this.spawn(new URL("node-worker.js", runtime).href);
+    this.worker = worker;
+    worker.onmessage = (event: { data: unknown }) => this.hear(event.data);
+    worker.onerror = (event: { message?: string }) =>
+      this.broken(event.message ?? "The worker's script could not be loaded.");
+    this.post({
+      kind: "start",
+      runtime,
+      bundleUrl: new URL(`/ftweb/bundle/${welcome.bundle}.zip`, this.base).href,
+      bundle: welcome.bundle,
+      visible: this.visible,
+      welcome,
+    });
+  }
+
+  private post(message: NetToNode): void {
+    this.worker?.postMessage(JSON.stringify(message));
+  }
+
+  private hear(data: unknown): void {
+    const result = v.safeParse(NodeToNet, parse(data));
+    if (!result.success) {
+      console.warn(`ftweb: the node worker sent what is not understood: ${String(data)}`);
+      return;
+    }
+    const message = result.output;
+    switch (message.kind) {
+      case "frame":
+        this.events.sendText(message.text);
+        break;
+      case "begin":
+        this.watchdog.begin(
+          { client_id: message.clientId, session: message.session, serial: message.serial },
+          (this.welcome?.limits.handler_seconds ?? 1) * 1000,
+        );
+        break;
+      case "end":
+        this.watchdog.end();
+        break;
+      case "up":
+        this.nodeId = message.nodeId;
+        this.events.changed({ nodeId: this.nodeId, node: undefined });
+        if (this.connected) this.announce("node_up");
+        break;
+      case "status":
+        this.events.changed({ nodeId: this.nodeId, node: message });
+        break;
+      case "failed":
+        this.broken(`${message.stage}: ${message.message}`);
+        break;
+      case "booted":
+        break;
+    }
+  }
+
+  /** The worker threw, or could not boot. */
+  private broken(message: string): void {
+    if (this.worker === undefined) return;
+    this.events.failed({ code: "node_failed", message });
+    // Without a bridge nothing can be loaded: that says nothing against this tab.
+    if (this.connected) {
+      const now = this.clock.now();
+      this.crashes = [...this.crashes.filter((time) => now - time < CRASHES_MS), now];
+    }
+    this.ended("crashed");
+  }
+
+  private ended(reason: "stuck" | "crashed", request?: RequestId): void {
+    if (this.nodeId !== undefined) this.tell(reason, request);
+    this.end();
+    const wait = Math.min(REBOOT_CAP_MS, REBOOT_BASE_MS * 2 ** this.ends++);
+    this.waiting = this.clock.after(wait, () => this.boot());
+  }
+
+  private tell(reason: NodeDown["reason"], request?: RequestId): void {
+    if (this.nodeId === undefined) return;
+    const node_id = this.nodeId;
+    const down: NodeDown = {
+      type: "node_down",
+      node_id,
+      reason,
+      ...(request === undefined ? {} : { request }),
+    };
+    if (this.connected) this.events.send(down);
+    else this.untold.push(down);
+  }
+
+  /** End the worker at once: what it was doing is not worth waiting for. */
+  private end(): void {
+    this.watchdog.end();
+    const { worker } = this;
+    this.worker = undefined;
+    this.nodeId = undefined;
+    if (worker === undefined) return;
+    worker.onmessage = worker.onerror = null;
+    worker.terminate();
+    this.events.changed({ nodeId: undefined, node: undefined });
+  }
+
+  private announce(type: "node_up" | "node_update"): void {
+    if (this.nodeId === undefined) return;
+    this.events.send({ type, node_id: this.nodeId, visible: this.visible });
+  }
+}
+
+function parse(data: unknown): unknown {
+  if (typeof data !== "string") return undefined;
+  try {
+    return JSON.parse(data) as unknown;
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,243 @@
+/**
+ * The net worker's whole, without its globals: link, session, stream, node and status, joined.
+ *
+ * Its timers and its socket are in a worker because those of a hidden page are throttled to one
+ * tick a minute. It answers the page only through `tell`.
+ */
+
+import type { NetToPage, PageToNet } from "./channels";
+import type { Clock } from "./clock";
+import { Link, type Payload, type Socket } from "./connection";
+import { PROTOCOL_VERSION, type Hello, type Message, type Welcome } from "./frames";
+import { NodeKeeper, type NodeWorker } from "./nodes";
+import { follow, NOWHERE, type Position } from "./replica";
+import { Session } from "./session";
+import { StatusKeeper } from "./status";
+import { LEAP_MS, NODE_BACKLOG_BYTES, WATCH_MS } from "./timing";
+
+/** What the worker gives. */
+export interface World {
+  readonly clock: Clock;
+  openSocket(url: string): Socket;
+  spawnNode(url: string): NodeWorker;
+  tell(message: NetToPage): void;
+}
+
+type Start = Extract<PageToNet, { kind: "start" }>;
+
+export class Runtime {
+  private readonly link: Link;
+  private readonly session = new Session();
+  private readonly nodes: NodeKeeper;
+  private readonly status: StatusKeeper;
+  private stream: Position = NOWHERE;
+  private resyncing = false;
+  /** The last message handled: (index, position). */
+  private heard = { index: 0, position: -1 };
+  /** Index of the first state: messages up to it were sent before we came. */
+  private floor = 0;
+  private watchedAt: number;
+
+  constructor(
+    private readonly world: World,
+    private readonly start: Start,
+  ) {
+    const { clock } = world;
+    this.status = new StatusKeeper(clock, (status) => world.tell({ kind: "status", status }));
+    this.link = new Link(() => world.openSocket(start.socketUrl), clock, {
+      hello: () => this.hello(),
+      welcomed: (welcome) => this.welcomed(welcome),
+      received: (frame) => this.received(frame),
+      forNode: (text) => this.nodes.deliver(text),
+      lost: () => this.lost(),
+      refused: (error, final) => {
+        const { code, message } = error;
+        this.status.learn({ error: { code, message }, ended: final });
+        if (code === "node_id_in_use") this.nodes.replace();
+        if (error.fatal) this.session.refused({ code, message });
+        if (final) {
+          this.session.close();
+          this.nodes.leave();
+          world.tell({ kind: "refused", code, message });
+        }
+        this.flush();
+      },
+    });
+    const base = start.socketUrl.replace(/^ws/, "http");
+    this.nodes = new NodeKeeper((url) => world.spawnNode(url), base, clock, {
+      send: (frame) => this.link.send(frame),
+      sendText: (text) => {
+        if (this.link.backlog <= NODE_BACKLOG_BYTES) this.link.sendText(text);
+      },
+      changed: (news) => this.status.learn(news),
+      failed: (error) => this.status.learn({ error }),
+    });
+    this.nodes.show(start.visible);
+    this.watchedAt = clock.wall();
+    this.watch();
+    this.link.start();
+  }
+
+  /** Take what the page says. */
+  hear(message: Exclude<PageToNet, Start>): void {
+    switch (message.kind) {
+      case "painted":
+        this.nodes.allow();
+        break;
+      case "request": {
+        const limit = this.status.known.welcome?.limits.pending_requests ?? 0;
+        this.session.request(message.id, message.payload, limit, this.now());
+        break;
+      }
+      case "visible":
+        this.nodes.show(message.visible);
+        if (message.visible) this.link.probe();
+        break;
+      case "probe":
+        this.link.probe();
+        break;
+      case "resync":
+        this.resync();
+        break;
+      case "leave":
+        this.nodes.leave();
+        this.link.stop();
+        break;
+      case "return":
+        this.nodes.show(message.visible);
+        this.nodes.allow();
+        this.link.start();
+        break;
+      case "close":
+        this.status.learn({ ended: true });
+        this.session.close();
+        this.nodes.leave();
+        this.link.stop();
+        break;
+    }
+    this.flush();
+  }
+
+  private now(): number {
+    return this.world.clock.now();
+  }
+
+  private hello(): Hello {
+    // One index back: the socket may have closed between two messages of one index.
+    const message_index = Math.max(this.heard.index - 1, this.floor);
+    return {
+      type: "hello",
+      version: PROTOCOL_VERSION,
+      client_key: this.start.clientKey,
+      device_key: this.start.deviceKey,
+      token: this.start.token,
+      ...(this.stream.epoch > 0 ? { epoch: this.stream.epoch } : {}),
+      ...(this.stream.index > 0 ? { state_index: this.stream.index } : {}),
+      ...(message_index > 0 ? { message_index } : {}),
+    };
+  }
+
+  private welcomed(welcome: Welcome): void {
+    const before = this.status.known.welcome;
+    const another = before !== undefined && before.guid !== welcome.guid;
+    this.session.disconnected();
+    this.resyncing = false;
+    this.status.learn({ welcome, connected: true, heard: false, error: undefined });
+    this.world.tell({ kind: "welcome", welcome, another });
+    if (another) {
+      this.session.reset();
+      this.forget();
+      this.resync();
+    }
+    this.nodes.connect(welcome);
+    this.flush();
+  }
+
+  private received(frame: Payload): void {
+    switch (frame.type) {
+      case "session":
+        this.session.opened(frame.session, this.now());
+        break;
+      case "reply":
+        this.session.replied(frame, this.now());
+        break;
+      case "message":
+        this.message(frame);
+        break;
+      case "status": {
+        const before = this.status.known.status;
+        if (before !== undefined && frame.epoch > before.epoch) {
+          // Another history: its log indexes say nothing about those seen before.
+          this.heard = { index: 0, position: -1 };
+          this.floor = 0;
+        }
+        this.status.learn({ status: frame, heard: true });
+        this.session.status(frame, this.now());
+        break;
+      }
+      case "state":
+      case "change":
+        switch (follow(this.stream, frame)) {
+          case "apply":
+            this.stream = { epoch: frame.epoch, index: frame.index };
+            if (frame.type === "state") this.resyncing = false;
+            if (this.floor === 0) this.floor = frame.index;
+            this.world.tell({ kind: "stream", frame });
+            break;
+          case "gap":
+            this.resync();
+            break;
+          case "seen":
+            break;
+        }
+    }
+    this.flush();
+  }
+
+  private message(frame: Message): void {
+    const { index, position } = this.heard;
+    if (frame.index < index || (frame.index === index && frame.position <= position)) return;
+    this.heard = { index: frame.index, position: frame.position };
+    this.world.tell({ kind: "message", payload: frame.payload });
+  }
+
+  private lost(): void {
+    this.session.disconnected();
+    this.nodes.disconnect();
+    this.status.learn({ connected: false, heard: false });
+  }
+
+  /** Ask for the whole state, once until it comes. */
+  private resync(): void {
+    this.stream = NOWHERE;
+    if (this.resyncing) return;
+    this.resyncing = this.link.connected;
+    this.link.send({ type: "resync" });
+  }
+
+  private forget(): void {
+    this.stream = NOWHERE;
+    this.floor = 0;
+    this.heard = { index: 0, position: -1 };
+  }
+
+  /** Send and tell what the session has come up with. */
+  private flush(): void {
+    const { frames, results } = this.session.drain();
+    for (const frame of frames) this.link.send(frame);
+    this.status.learn({ pending: this.session.size });
+    for (const result of results) this.world.tell({ kind: "result", ...result });
+  }
+
+  private watch(): void {
+    const { clock } = this.world;
+    clock.after(WATCH_MS, () => {
+      const wall = clock.wall();
+      if (Math.abs(wall - this.watchedAt - WATCH_MS) > LEAP_MS) this.link.probe();
+      this.watchedAt = wall;
+      this.session.tick(clock.now());
+      this.flush();
+      this.watch();
+    });
+  }
+}

@@ -1,0 +1,159 @@
+/**
+ * Is it me or the host? One word and one sentence, from what the link, the bridge and the node say.
+ *
+ * 1. "offline": the bridge cannot be reached: it is this device, or the bridge.
+ * 2. "no-quorum": the bridge is there, but too many replicas are not.
+ * 3. "taking-over": the bridge is there, nobody hosts right now.
+ * 4. "connected": all is well.
+ *
+ * Short interruptions are not shown: each of the first three must have lasted for its time
+ * (OFFLINE_MS, NO_QUORUM_MS, TAKING_OVER_MS); until then the word before stays.
+ */
+
+import type { Condition, FtwebStatus, NodeStatus } from "./channels";
+import { nothing, type Cancel, type Clock } from "./clock";
+import type { Failure, Status, Welcome } from "./frames";
+import { NO_QUORUM_MS, OFFLINE_MS, TAKING_OVER_MS } from "./timing";
+
+/** What is known. A time is since when something lasts; undefined: it does not. */
+export interface Facts {
+  welcome: Welcome | undefined;
+  connected: boolean;
+  /** The latest; from before the link broke, until `heard`. */
+  status: Status | undefined;
+  /** A status has come over this link. */
+  heard: boolean;
+  nodeId: string | undefined;
+  node: NodeStatus | undefined;
+  pending: number;
+  error: Failure | undefined;
+  /** The connection has ended for good, by the page or by a refusal. */
+  ended: boolean;
+}
+
+export const NOTHING_KNOWN: Facts = {
+  welcome: undefined,
+  connected: false,
+  status: undefined,
+  heard: false,
+  nodeId: undefined,
+  node: undefined,
+  pending: 0,
+  error: undefined,
+  ended: false,
+};
+
+type Trouble = Exclude<Condition, "connected">;
+
+/** The gravest first, with how long each must last before it is shown. */
+const PATIENCE: readonly (readonly [Trouble, number])[] = [
+  ["offline", OFFLINE_MS],
+  ["no-quorum", NO_QUORUM_MS],
+  ["taking-over", TAKING_OVER_MS],
+];
+
+const SENTENCES: Readonly<Record<Condition, string>> = {
+  connected: "Connected.",
+  "taking-over": "The hosting device has left; another one is taking over. Nothing is lost.",
+  offline: "This device cannot reach the server. Trying again; what you send is kept.",
+  "no-quorum":
+    "Too many devices have left at once. What you send is kept until enough of them are back.",
+};
+
+/** The status that a page sees; `state` is decided by `StatusKeeper`. */
+export function toStatus(facts: Facts, state: Condition): FtwebStatus {
+  const { welcome, status, node, connected } = facts;
+  return {
+    state,
+    text: describe(facts, state),
+    clientId: welcome?.client_id ?? null,
+    deviceId: welcome?.device_id ?? null,
+    nodeId: facts.nodeId ?? null,
+    role: node?.role ?? "observer",
+    hosting: node?.hosting ?? false,
+    ready: facts.nodeId !== undefined,
+    epoch: status?.epoch ?? 0,
+    term: status?.term ?? 0,
+    hostId: status?.host ?? null,
+    successors: status?.successors ?? [],
+    bridge: connected ? (welcome?.bridge ?? null) : null,
+    quorum: connected && (status?.quorum ?? false),
+    pending: facts.pending,
+    participants: status?.participants ?? 0,
+    error: facts.error ?? null,
+  };
+}
+
+function describe(facts: Facts, state: Condition): string {
+  if (facts.ended) return facts.error?.message ?? "Disconnected.";
+  if (state === "offline" && facts.welcome === undefined) return "Connecting…";
+  if (state === "taking-over" && (facts.status?.term ?? 0) <= 1 && !facts.status?.host) {
+    return "Getting ready: the first device is about to host.";
+  }
+  if (state === "connected" && facts.node?.hosting === true) return "Connected. This tab hosts.";
+  return SENTENCES[state];
+}
+
+/** Decides the word, and tells whenever anything has changed. */
+export class StatusKeeper {
+  private facts = NOTHING_KNOWN;
+  private state: Condition = "offline";
+  private since: Record<Trouble, number | undefined> = {
+    offline: -Infinity,
+    "no-quorum": undefined,
+    "taking-over": undefined,
+  };
+  private told = "";
+  private cancel: Cancel = nothing;
+
+  constructor(
+    private readonly clock: Clock,
+    private readonly tell: (status: FtwebStatus) => void,
+  ) {}
+
+  get known(): Readonly<Facts> {
+    return this.facts;
+  }
+
+  learn(news: Partial<Facts>): void {
+    this.facts = { ...this.facts, ...news };
+    const { connected, heard, status } = this.facts;
+    const now = this.clock.now();
+    const up = connected && heard;
+    const lasts = (is: boolean, since: number | undefined): number | undefined =>
+      is ? (since ?? now) : undefined;
+    this.since = {
+      offline: lasts(!up, this.since.offline),
+      "no-quorum": lasts(up && status?.quorum === false, this.since["no-quorum"]),
+      "taking-over": lasts(up && status?.host === null, this.since["taking-over"]),
+    };
+    this.decide();
+  }
+
+  private decide(): void {
+    this.cancel();
+    this.cancel = nothing;
+    const now = this.clock.now();
+    const troubles = PATIENCE.flatMap(([state, time]) => {
+      const since = this.since[state];
+      return since === undefined ? [] : [{ state, due: since + time }];
+    });
+    const lasting = troubles.find(({ due }) => due <= now);
+    if (this.facts.ended) this.state = "offline";
+    else if (lasting !== undefined) this.state = lasting.state;
+    else if (!troubles.some(({ state }) => state === this.state)) {
+      // What was shown is over. Trouble that had been hidden behind it needs no second wait.
+      const hosted = this.since["taking-over"] === undefined;
+      if (this.state !== "connected") this.state = hosted ? "connected" : "taking-over";
+    }
+    const due = troubles.map((trouble) => trouble.due).filter((time) => time > now);
+    if (due.length > 0 && !this.facts.ended) {
+      this.cancel = this.clock.after(Math.max(1, Math.min(...due) - now), () => this.decide());
+    }
+    const status = toStatus(this.facts, this.state);
+    const text = JSON.stringify(status);
+    if (text === this.told) return;
+    this.told = text;
+    this.tell(status);
+  }
+}
