@@ -23,10 +23,21 @@ addEventListener("pagehide", () => { if (socket.readyState === 1) socket.send("b
 setInterval(() => { if (socket.readyState === 1) socket.send("beat"); }, 50);
 </script>"""
 
+WORKER = """
+if (location.hash === "#inner") {
+    setTimeout(() => { throw new Error("planted in a worker's worker"); });
+    console.error("said by a worker's worker");
+    postMessage("inner is up");
+} else {
+    const inner = new Worker("/worker.js#inner", { type: "module" });
+    inner.onmessage = event => postMessage(event.data);
+}
+"""
+
 SERVER = f"""
 import sys, uvicorn
 from starlette.applications import Starlette
-from starlette.responses import HTMLResponse
+from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route, WebSocketRoute
 
 async def socket(websocket):
@@ -36,8 +47,12 @@ async def socket(websocket):
         print(who, text, flush=True)
     print(who, "closed", flush=True)
 
+def worker(request):
+    return Response({WORKER!r}, media_type="text/javascript")
+
 app = Starlette(routes=[
     Route("/", lambda request: HTMLResponse({PAGE!r})),
+    Route("/worker.js", worker),
     WebSocketRoute("/socket", socket),
 ])
 uvicorn.run(app, host="0.0.0.0", port=8080, log_level="error")
@@ -134,6 +149,40 @@ async def test_a_frozen_tab_falls_silent_and_a_thawed_one_speaks_again(
     laptop.problems.clear()
 
 
+async def test_page_errors_are_recorded(devices: tuple[Device, Device], probe: Probe) -> None:
+    laptop, _ = devices
+    page = await laptop.open("http://localhost:8080/#bad")
+    await page.evaluate("setTimeout(() => { throw new Error('planted'); }); console.error('also')")
+    async with asyncio.timeout(5):
+        while len(laptop.problems) < 2:
+            await page.evaluate("0")  # a round trip; Playwright tells of errors as they come
+    assert any("planted" in problem for problem in laptop.problems)
+    assert any("also" in problem for problem in laptop.problems)
+    laptop.problems.clear()
+    await page.close()
+
+
+async def test_errors_in_a_workers_worker_are_recorded_too(
+    devices: tuple[Device, Device], probe: Probe
+) -> None:
+    _, phone = devices
+    page = await phone.open(f"http://{devices[0].host.address}:8080/#nest")
+    heard = await page.evaluate(
+        """() => new Promise(resolve => {
+            const outer = new Worker("/worker.js", { type: "module" });
+            outer.onmessage = event => resolve(event.data);
+        })"""
+    )
+    assert heard == "inner is up"
+    async with asyncio.timeout(5):
+        while len(phone.problems) < 2:
+            await page.evaluate("0")
+    assert any("planted in a worker" in problem for problem in phone.problems)
+    assert any("said by a worker" in problem for problem in phone.problems)
+    phone.problems.clear()
+    await page.close()
+
+
 async def test_a_killed_browser_closes_its_sockets_and_can_come_back_as_the_same_device(
     devices: tuple[Device, Device], probe: Probe
 ) -> None:
@@ -149,16 +198,3 @@ async def test_a_killed_browser_closes_its_sockets_and_can_come_back_as_the_same
         await phone.open(url)
         await probe.hears("victim beat")
         await phone.stop()
-
-
-async def test_page_errors_are_recorded(devices: tuple[Device, Device], probe: Probe) -> None:
-    laptop, _ = devices
-    page = await laptop.open("http://localhost:8080/#bad")
-    await page.evaluate("setTimeout(() => { throw new Error('planted'); }); console.error('also')")
-    async with asyncio.timeout(5):
-        while len(laptop.problems) < 2:
-            await page.evaluate("0")  # a round trip; Playwright tells of errors as they come
-    assert any("planted" in problem for problem in laptop.problems)
-    assert any("also" in problem for problem in laptop.problems)
-    laptop.problems.clear()
-    await page.close()
