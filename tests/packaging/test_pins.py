@@ -56,3 +56,12 @@ def test_python_lock_files_name_no_address() -> None:
 def test_npm_lock_file_names_no_address() -> None:
     lock = json.loads((ROOT / "package-lock.json").read_text())
     assert [name for name, package in lock["packages"].items() if "resolved" in package] == []
+
+
+def test_npm_lock_file_has_the_binaries_of_every_platform() -> None:
+    """Else ``npm ci`` refuses it, on this platform too."""
+    packages = json.loads((ROOT / "package-lock.json").read_text())["packages"]
+    optional = {
+        name for package in packages.values() for name in package.get("optionalDependencies", {})
+    }
+    assert {name for name in optional if f"node_modules/{name}" not in packages} == set()
