@@ -65,6 +65,15 @@ day, so that a phone locked since the morning can still repeat its last request.
 SESSION_REPLIES: Final = 64
 """Replies kept per session: as many as a client may have pending."""
 
+SESSION_GAP_SECONDS: Final = 3600
+"""How much of the time between two log entries counts towards ``SESSION_SECONDS``, at most. A
+host whose clock is wrong by a year ages everybody's session by an hour, not by a year."""
+
+SESSIONS_CHARS: Final = 4 * 1024 * 1024
+"""Cached replies of all sessions together, as JSON. Replies are small and soon acknowledged;
+this bounds what clients that never acknowledge can make every replica keep and every snapshot
+carry. Beyond it the session that holds most loses its oldest replies."""
+
 # --- traffic ------------------------------------------------------------------------------
 
 PENDING_REQUESTS: Final = 64
