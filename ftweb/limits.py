@@ -135,8 +135,9 @@ OUTBOX_REPLAY: Final = 1_000
 HTTP_HEADER_BYTES: Final = 16 * 1024
 """Request line and headers. No route of the runtime needs more than 2 kB."""
 
-HTTP_CONCURRENCY: Final = CONNECTIONS + 200
-"""Connections that uvicorn accepts at all, sockets and downloads of the runtime together."""
+HTTP_CONCURRENCY: Final = 4 * CONNECTIONS
+"""Connections accepted at all, sockets and downloads of the runtime together: a browser opens up
+to six at once for a page, and a lecture hall scans the QR code in the same minute."""
 
 BUNDLE_BYTES: Final = 16 * 1024 * 1024
 """Largest app bundle: it is loaded by every tab."""

@@ -1,0 +1,29 @@
+"""The bridge: the process on a laptop that joins browser tabs into one group.
+
+It serves the pages and the runtime, relays frames between the tabs, publishes the server over
+mDNS and keeps a durable replica. It never runs an app's handlers.
+
+In dependency order::
+
+    config       what a bridge is told, and the secrets kept in its data directory
+    addresses    which addresses this machine has, and which to show
+    bundle       the app as one deterministic zip
+    assets       every file that is served, with its headers
+    security     exact Host and Origin checks, token comparison, derived ids
+    wire         a WebSocket as the bridge needs it, below what ASGI offers
+    connection   one client's socket, and the registry of all
+    sockets      joining, limits and the reading loop
+    storage      the replica in SQLite
+    bootstrap    how a history begins, and how it goes on after a restart
+    inflight     requests on their way, and those that killed their host
+    stream       what clients get from the replica
+    relay        where each frame goes
+    discovery    mDNS: publishing and browsing
+    server       all of it, started and stopped in order
+"""
+
+from ftweb.bridge.config import BridgeConfig, Identity, load_identity
+from ftweb.bridge.discovery import Found, browse
+from ftweb.bridge.server import Started, serve
+
+__all__ = ["BridgeConfig", "Found", "Identity", "Started", "browse", "load_identity", "serve"]

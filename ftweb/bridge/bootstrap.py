@@ -1,0 +1,149 @@
+"""How a history begins, and how it goes on after the bridge was away.
+
+1. With nothing saved a new history begins: entry 1 is the genesis (which app, which initial
+   state), entry 2 the configuration in which this bridge is the only voter.
+2. With something saved a new *epoch* begins from it: the saved log is applied to its end, and
+   the result is the snapshot in which this bridge is the only voter. A bridge that restarts is a
+   new node (its id is never used again), and tabs that are still there join the new epoch.
+   Nothing acknowledged is lost: a bridge releases a reply only after having saved its entry.
+   Entries at the log's end of which it is unknown whether they were committed count as
+   committed; a client that repeats such a request gets the reply in them.
+3. Log indexes go on where they were, since they number client sessions.
+4. Epochs only rise, also when a replica was lost or set aside: the last one is kept in a file of
+   its own beside it.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ftweb.app import Machine, commands
+from ftweb.bridge.storage import SqliteStorage
+from ftweb.core import Configuration, Entry, EntryKind, HardState, NodeId, Snapshot
+from ftweb.core.configuration import to_data
+from ftweb.core.snapshot import build
+from ftweb.errors import FtwebError, StorageError
+from ftweb.storage import Saved
+
+EPOCH_FILE = "epoch"
+
+_FIRST_TERM = 1
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Genesis:
+    """What a history begins with."""
+
+    guid: str
+    name: str
+    bundle: str
+    """SHA-256 of the app's bundle."""
+    initial_state: Any
+
+
+def begin_epoch(storage: SqliteStorage, genesis: Genesis, *, data_dir: Path) -> NodeId:
+    """Make the saved replica the beginning of a new epoch with a new node as its only voter.
+
+    Args:
+        storage: what was saved is taken up.
+        genesis: the app as it is now; the initial state counts only when nothing was saved.
+        data_dir: where the last epoch is kept.
+
+    Returns:
+        The id of the node that the new epoch begins with.
+
+    Raises:
+        StorageError: the saved replica cannot be trusted, or the new one cannot be saved.
+        LimitError: the initial state is too large.
+    """
+    node_id = NodeId(secrets.token_hex(16))
+    configuration = Configuration(voters=(node_id,), successors=(node_id,))
+    saved = storage.load()
+    epoch = max(saved.epoch if saved else 0, _last_epoch(data_dir)) + 1
+    _keep_epoch(data_dir, epoch)
+    hard_state = HardState(term=_FIRST_TERM, vote=None)
+    machine = _replay(saved) if saved else Machine()
+    if machine.guid:
+        machine.guid, machine.name, machine.bundle = genesis.guid, genesis.name, genesis.bundle
+        assert saved is not None
+        storage.save(
+            epoch=epoch,
+            hard_state=hard_state,
+            snapshot=build(
+                last_index=_last_index(saved),
+                last_term=_FIRST_TERM,
+                configuration=configuration,
+                data=machine.snapshot(),
+            ),
+        )
+    else:
+        storage.save(epoch=epoch, hard_state=hard_state, entries=_first(genesis, configuration))
+    return node_id
+
+
+def _first(genesis: Genesis, configuration: Configuration) -> tuple[Entry, Entry]:
+    command = commands.genesis(
+        guid=genesis.guid,
+        name=genesis.name,
+        bundle=genesis.bundle,
+        state=genesis.initial_state,
+        at=time.time() * 1000,
+    )
+    return (
+        Entry(index=1, term=_FIRST_TERM, kind=EntryKind.COMMAND, data=command),
+        Entry(
+            index=2,
+            term=_FIRST_TERM,
+            kind=EntryKind.CONFIGURATION,
+            data=to_data(configuration),
+        ),
+    )
+
+
+def _replay(saved: Saved) -> Machine:
+    machine = Machine()
+    try:
+        if saved.snapshot is not None:
+            machine.restore(saved.snapshot.data)
+        for entry in saved.entries:
+            if entry.kind is EntryKind.COMMAND:
+                machine.apply(entry.index, entry.data)
+    except FtwebError as error:
+        raise StorageError(
+            f"The saved replica cannot be taken up: {error}. Move the data directory away to"
+            " begin with an empty state.",
+            code="storage_untrusted",
+        ) from error
+    return machine
+
+
+def _last_index(saved: Saved) -> int:
+    snapshot: Snapshot | None = saved.snapshot
+    return max(
+        snapshot.last_index if snapshot else 0,
+        saved.entries[-1].index if saved.entries else 0,
+    )
+
+
+def _last_epoch(data_dir: Path) -> int:
+    try:
+        text = (data_dir / EPOCH_FILE).read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError):
+        return 0
+    return int(text) if text.isdigit() and len(text) < 16 else 0
+
+
+def _keep_epoch(data_dir: Path, epoch: int) -> None:
+    path = data_dir / EPOCH_FILE
+    temporary = path.with_name(f".{EPOCH_FILE}.{secrets.token_hex(4)}")
+    try:
+        temporary.write_text(f"{epoch}\n", encoding="ascii")
+        temporary.replace(path)
+    except OSError as error:
+        raise StorageError(
+            f"The data directory {data_dir} cannot be written: {error.strerror}."
+        ) from error

@@ -1,0 +1,433 @@
+"""Where each frame goes.
+
+1. **Consensus** frames go by their addressee: to the bridge's own replica, or to the socket
+   behind which that node runs. A frame that claims another sender than the node behind its
+   socket, or another epoch than the present one, goes nowhere.
+2. **Requests** go to the host of the (epoch, term) that the bridge's own replica knows, with the
+   source that the bridge vouches for. Without a host they are dropped, and so is what the host
+   does not answer: clients repeat. Nothing is queued here. A reply that the replica already has
+   is given at once.
+3. **The directory** of reachable nodes goes to the leader, whoever it is: upkeep is its duty.
+4. A node whose socket ends is reported **lost** at once, to every member: that is what makes a
+   takeover quick.
+5. What clients are told is what the replica has applied (:mod:`ftweb.bridge.stream`), and who
+   hosts as the replica sees it. A host whose socket is gone is none.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from ftweb import codec, frames
+from ftweb.app import Effect, Machine, Replied
+from ftweb.bridge.connection import Connection, NodeHere, Registry
+from ftweb.bridge.inflight import InFlight, Key
+from ftweb.bridge.stream import Stream
+from ftweb.bridge.wire import prepare
+from ftweb.core import NodeId
+from ftweb.driver import Driver, NodeStatus
+from ftweb.errors import FrameError
+from ftweb.limits import (
+    FRAME_BYTES,
+    HANDLER_SECONDS,
+    JSON_DEPTH,
+    JSON_KEY_CHARS,
+    PAYLOAD_BYTES,
+    PENDING_REQUESTS,
+    PING_SECONDS,
+)
+
+_log = logging.getLogger(__name__)
+
+DIRECTORY_SECONDS: Final = 0.1
+"""Least time between two directories: a class that joins at once costs ten a second, not one
+per phone. Losses do not wait for it."""
+
+LIMITS: Final = frames.Limits(
+    frame_bytes=FRAME_BYTES,
+    payload_bytes=PAYLOAD_BYTES,
+    json_depth=JSON_DEPTH,
+    json_key_chars=JSON_KEY_CHARS,
+    pending_requests=PENDING_REQUESTS,
+    ping_seconds=PING_SECONDS,
+    handler_seconds=HANDLER_SECONDS,
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Here:
+    """What a bridge tells of itself."""
+
+    node_id: NodeId
+    device_id: str
+    name: str
+    guid: str
+    bundle: str
+    runtime_url: str
+    join_url: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Hosting:
+    """Who hosts, as this bridge sees it."""
+
+    epoch: int
+    term: int
+    host: str | None
+    quorum: bool
+
+
+class Relay:
+    """Routes frames; is the sockets' router and the driver's listener.
+
+    Args:
+        here: see :class:`Here`.
+        registry: of the connections.
+        loop: runs the timers.
+        on_hosting: told whenever the host, or what is known of the quorum, changes.
+
+    :meth:`attach` must be called with the bridge's own replica before the first frame comes.
+    """
+
+    _driver: Driver
+
+    def __init__(
+        self,
+        *,
+        here: Here,
+        registry: Registry,
+        loop: asyncio.AbstractEventLoop,
+        on_hosting: Callable[[Hosting], None],
+    ) -> None:
+        self._here = here
+        self._registry = registry
+        self._loop = loop
+        self._on_hosting = on_hosting
+        self._stream = Stream(registry=registry, loop=loop)
+        self._inflight = InFlight()
+        self._started_at = loop.time()
+        self._directory_timer: asyncio.TimerHandle | None = None
+        self._directory_at = float("-inf")
+        self._leader: tuple[int, int, str | None] = (0, 0, None)
+        self.hosting = Hosting(epoch=0, term=0, host=None, quorum=False)
+
+    def attach(self, driver: Driver) -> None:
+        """Join the bridge's own replica."""
+        self._driver = driver
+        self._stream.restored(driver.epoch, driver.machine)
+        self._publish_directory()
+
+    def close(self) -> None:
+        """Stop the timers."""
+        self._stream.close()
+        if self._directory_timer is not None:
+            self._directory_timer.cancel()
+
+    # --- the sockets' router ------------------------------------------------------------------
+
+    def joined(self, connection: Connection, hello: frames.Hello) -> None:
+        """See :class:`ftweb.bridge.sockets.Router`."""
+        here = self._here
+        connection.send(
+            frames.Welcome(
+                version=frames.PROTOCOL_VERSION,
+                client_id=connection.client_id,
+                device_id=connection.device_id,
+                presenter=connection.presenter,
+                bridge=here.node_id,
+                name=here.name,
+                guid=here.guid,
+                bundle=here.bundle,
+                runtime=here.runtime_url,
+                join_url=here.join_url if connection.presenter else "",
+                local=connection.local,
+                limits=LIMITS,
+            )
+        )
+        self._stream.join(connection, hello)
+        self._tell_hosting()
+
+    def left(self, connection: Connection) -> None:
+        """See :class:`ftweb.bridge.sockets.Router`."""
+        node = connection.node
+        if node is not None:
+            self._node_gone(node.node_id, died=not connection.leaving)
+        self._tell_hosting()
+
+    def received(self, connection: Connection, frame: frames.Frame, text: str) -> None:
+        """See :class:`ftweb.bridge.sockets.Router`."""
+        match frame:
+            case frames.Raft():
+                self._from_node(connection, frame, text)
+            case frames.Request():
+                self._request(connection, frame)
+            case frames.OpenSession():
+                self._open_session(connection)
+            case frames.Ping():
+                connection.rtt = frame.rtt
+                connection.send(frames.Pong(n=frame.n))
+            case frames.Pong():
+                pass
+            case frames.Resync():
+                self._stream.resync(connection)
+            case frames.NodeUp():
+                self._node_up(connection, frame)
+            case frames.NodeUpdate():
+                self._node_update(connection, frame)
+            case frames.NodeDown():
+                self._node_down(connection, frame)
+            case frames.Bye():
+                connection.leaving = True
+                connection.wire.close(1000, "bye")
+            case _:
+                raise FrameError(f"A client may not send a {frame.__struct_config__.tag} frame.")
+
+    # --- consensus ----------------------------------------------------------------------------
+
+    def send(self, frame: frames.Frame) -> None:
+        """The own replica sends a frame to another node."""
+        if isinstance(frame, frames.Raft):
+            receiver = self._registry.with_node(frame.to)
+            if receiver is not None:
+                receiver.send(frame)
+
+    def _from_node(self, connection: Connection, frame: frames.Raft, text: str) -> None:
+        node = connection.node
+        if node is None or node.node_id != frame.sender:
+            raise FrameError("A node may send consensus frames only after its node_up, as itself.")
+        if frame.epoch != self._driver.epoch:
+            return  # fenced: from a history that has been replaced
+        if frame.to == self._here.node_id:
+            self._driver.receive(frame)
+            return
+        receiver = self._registry.with_node(frame.to)
+        if receiver is not None:
+            receiver.send_prepared(prepare(text))
+
+    # --- requests -----------------------------------------------------------------------------
+
+    @property
+    def _machine(self) -> Machine:
+        return self._driver.machine
+
+    def _host(self) -> Connection | None:
+        return self._registry.with_node(self._driver.status.leader_id)
+
+    def _open_session(self, connection: Connection) -> None:
+        opened = self._machine.session_of(connection.client_id)
+        if opened is not None:
+            self._stream.session(opened.client_id, opened.session)
+            return
+        host = self._host()
+        if host is not None:
+            host.send(self._forward(connection))
+
+    def _request(self, connection: Connection, request: frames.Request) -> None:
+        key: Key = (connection.client_id, request.session, request.serial)
+        replied = self._machine.reply_for(*key)
+        if replied is not None:
+            self._inflight.replied(key)
+            self._stream.reply(replied)
+            return
+        host = self._host()
+        if host is None or host.node is None:
+            return
+        if self._inflight.pending(connection.client_id) >= PENDING_REQUESTS:
+            # Replies that came in a snapshot were not seen here one by one.
+            self._inflight.acknowledged(key[0], request.session, request.acknowledged)
+        if (
+            not self._inflight.knows(key)
+            and self._inflight.pending(connection.client_id) >= PENDING_REQUESTS
+        ):
+            connection.send(
+                frames.Error(
+                    code="too_many_pending",
+                    message=f"At most {PENDING_REQUESTS} requests may be unanswered; request"
+                    f" {request.serial} was not passed on.",
+                    fatal=False,
+                )
+            )
+            return
+        forward = self._inflight.forward(key, host.node.node_id, self._forward(connection, request))
+        if forward is not None:
+            host.send(forward)
+
+    def _forward(
+        self, connection: Connection, request: frames.Request | None = None
+    ) -> frames.Forward:
+        status = self._driver.status
+        source = frames.Source(
+            client_id=connection.client_id,
+            device_id=connection.device_id,
+            presenter=connection.presenter,
+        )
+        if request is None:
+            return frames.Forward(epoch=status.epoch, term=status.term, source=source)
+        return frames.Forward(
+            epoch=status.epoch,
+            term=status.term,
+            source=source,
+            session=request.session,
+            serial=request.serial,
+            acknowledged=request.acknowledged,
+            payload=request.payload,
+        )
+
+    def _answered(self, replied: Replied) -> None:
+        released = self._inflight.replied((replied.client_id, replied.session, replied.serial))
+        host = self._host()
+        if released is not None and host is not None:
+            host.send(released)
+
+    # --- nodes --------------------------------------------------------------------------------
+
+    def _node_up(self, connection: Connection, frame: frames.NodeUp) -> None:
+        before = connection.node
+        if before is not None and before.node_id != frame.node_id:
+            self._registry.remove_node(connection)
+            self._node_gone(before.node_id, died=True)
+        elif before is not None:
+            before.visible = frame.visible
+            self._publish_directory()
+            return
+        node = NodeHere(
+            node_id=frame.node_id,
+            visible=frame.visible,
+            since=(self._loop.time() - self._started_at) * 1000,
+        )
+        if frame.node_id == self._here.node_id or not self._registry.add_node(connection, node):
+            raise FrameError("That node id is taken; mint a new one.", code="node_id_in_use")
+        self._publish_directory()
+        self._tell_hosting()
+
+    def _node_update(self, connection: Connection, frame: frames.NodeUpdate) -> None:
+        node = connection.node
+        if node is None or node.node_id != frame.node_id:
+            raise FrameError("node_update names a node that is not behind this socket.")
+        if node.visible != frame.visible:
+            node.visible = frame.visible
+            self._publish_directory()
+
+    def _node_down(self, connection: Connection, frame: frames.NodeDown) -> None:
+        node = connection.node
+        if node is None or node.node_id != frame.node_id:
+            return  # it had gone already
+        stuck_in = frame.request
+        if stuck_in is not None:
+            key = (stuck_in.client_id, stuck_in.session, stuck_in.serial)
+            self._inflight.stuck(key, node.node_id)
+        self._registry.remove_node(connection)
+        self._node_gone(node.node_id, died=stuck_in is None and frame.reason != "leaving")
+        self._tell_hosting()
+
+    def _node_gone(self, node_id: str, *, died: bool) -> None:
+        if died:
+            self._inflight.died(node_id)
+        lost = frames.Lost(node_id=node_id)
+        prepared = prepare(codec.encode(lost))
+        status = self._driver.status
+        for member in {*status.voters, *status.successors}:
+            receiver = self._registry.with_node(member)
+            if receiver is not None:
+                receiver.send_prepared(prepared)
+        self._driver.receive(lost)
+        self._publish_directory()
+
+    def _publish_directory(self) -> None:
+        if self._directory_timer is None:
+            at = max(self._loop.time(), self._directory_at + DIRECTORY_SECONDS)
+            self._directory_timer = self._loop.call_at(at, self._send_directory)
+
+    def _send_directory(self) -> None:
+        self._directory_timer = None
+        self._directory_at = self._loop.time()
+        directory = frames.Directory(nodes=[self._own_info(), *map(self._info, self._with_node())])
+        self._driver.receive(directory)
+        host = self._host()
+        if host is not None:
+            host.send(directory)
+
+    def _with_node(self) -> list[Connection]:
+        return [c for c in self._registry.nodes() if c.node is not None and not c.wire.closing]
+
+    def _own_info(self) -> frames.NodeInfo:
+        return frames.NodeInfo(
+            node_id=self._here.node_id,
+            device_id=self._here.device_id,
+            kind="bridge",
+            local=True,
+            visible=True,
+            since=0.0,
+            rtt=0.0,
+        )
+
+    def _info(self, connection: Connection) -> frames.NodeInfo:
+        node = connection.node
+        assert node is not None
+        return frames.NodeInfo(
+            node_id=node.node_id,
+            # A tab on this machine dies with it, whichever browser profile it is in.
+            device_id=self._here.device_id if connection.local else connection.device_id,
+            kind="tab",
+            local=connection.local,
+            visible=node.visible,
+            since=node.since,
+            rtt=connection.rtt,
+        )
+
+    # --- the driver's listener ----------------------------------------------------------------
+
+    def applied(self, index: int, effects: Sequence[Effect]) -> None:
+        """See :class:`ftweb.driver.Listener`."""
+        self._stream.applied(index, effects)
+        for effect in effects:
+            if isinstance(effect, Replied):
+                self._answered(effect)
+
+    def restored(self) -> None:
+        """See :class:`ftweb.driver.Listener`."""
+        self._stream.restored(self._driver.epoch, self._driver.machine)
+
+    def status(self, status: NodeStatus) -> None:
+        """See :class:`ftweb.driver.Listener`."""
+        leader = (status.epoch, status.term, status.leader_id)
+        if leader != self._leader:
+            self._leader = leader
+            self._publish_directory()
+        self._tell_hosting()
+
+    def _tell_hosting(self) -> None:
+        status = self._driver.status
+        host = self._host()
+        host_id = host.node.node_id if host is not None and host.node is not None else None
+        self._stream.status(
+            frames.Status(
+                epoch=status.epoch,
+                term=status.term,
+                host=host_id,
+                successors=list(status.successors),
+                quorum=self._quorum(status),
+                participants=self._registry.participants,
+            )
+        )
+        hosting = Hosting(
+            epoch=status.epoch, term=status.term, host=host_id, quorum=self._quorum(status)
+        )
+        if hosting != self.hosting:
+            self.hosting = hosting
+            self._on_hosting(hosting)
+
+    def _quorum(self, status: NodeStatus) -> bool:
+        """Whether there can be progress: a majority of the voters is here. Between two hosts
+        there is no leader for a moment, and yet nothing is wrong."""
+        if status.failed:
+            return False
+        here = sum(
+            voter == self._here.node_id or self._registry.with_node(voter) is not None
+            for voter in status.voters
+        )
+        return 2 * here > len(status.voters)

@@ -1,0 +1,347 @@
+"""All of a bridge, started and stopped in order.
+
+Start: everything that can be wrong is found out before anything runs: the app's files, the
+runtime, the saved replica, and last the port, which is taken. Then the replica, then HTTP, then
+mDNS.
+
+Stop (SIGINT, SIGTERM, or the task's cancellation): the mDNS goodbye, so that nobody new comes;
+every socket closed with 1001; the replica stopped; HTTP; the database closed. Everything that was
+acknowledged was saved before it was, so nothing is left to flush but that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import hashlib
+import logging
+import random
+import signal
+import socket
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.routing import Mount, Route, WebSocketRoute
+
+from ftweb.bridge import health
+from ftweb.bridge.addresses import shown_addresses, url
+from ftweb.bridge.assets import Assets, find_runtime
+from ftweb.bridge.bootstrap import Genesis, begin_epoch
+from ftweb.bridge.bundle import make_bundle
+from ftweb.bridge.config import BridgeConfig
+from ftweb.bridge.connection import Registry
+from ftweb.bridge.discovery import Publisher, Record, host_name
+from ftweb.bridge.relay import Here, Hosting, Relay
+from ftweb.bridge.security import AllowedHosts, Guard
+from ftweb.bridge.sockets import Sockets
+from ftweb.bridge.storage import DATABASE_FILE, SqliteStorage
+from ftweb.bridge.wire import BoundedHttp, BoundedWebSocket
+from ftweb.core import NodeId, Settings
+from ftweb.driver import Clock, Driver
+from ftweb.errors import FtwebError
+from ftweb.limits import FRAME_BYTES, HTTP_CONCURRENCY, HTTP_HEADER_BYTES
+
+_log = logging.getLogger(__name__)
+
+STOP_SECONDS = 5
+"""How long downloads that are still under way may take once the bridge stops."""
+
+DESCRIPTORS = 2 * HTTP_CONCURRENCY
+"""Open files wanted: one per connection, and some. Many systems allow only 1,024 at first."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Started:
+    """What a running bridge is reached by."""
+
+    name: str
+    guid: str
+    port: int
+    urls: tuple[str, ...]
+    """Pages for this server, best address first, without tokens."""
+    local_url: str
+    """The same for this machine itself: a secure origin, and the best place for a host."""
+    join_url: str
+    """What a phone opens; holds the join token."""
+    presenter_url: str
+    """What the presenter opens on this machine; holds the presenter token."""
+    join_token: str
+    presenter_token: str
+
+
+async def serve(config: BridgeConfig, *, on_ready: Callable[[Started], None]) -> None:
+    """Run a bridge until it is told to stop.
+
+    Args:
+        config: see :class:`~ftweb.bridge.BridgeConfig`.
+        on_ready: called once, when the bridge can be reached.
+
+    Raises:
+        AppLoadError: the app's files or the runtime are missing or not usable.
+        StorageError: the data directory or the replica in it is not usable.
+        FtwebError: ``port_in_use``.
+    """
+    bundle = make_bundle(config.app_dir)
+    assets = Assets(runtime_dir=find_runtime(), bundle=bundle)
+    async with contextlib.AsyncExitStack() as stack:
+        storage = stack.enter_context(SqliteStorage(config.data_dir / DATABASE_FILE))
+        listener = stack.enter_context(_listen(config.host, config.port))
+        port: int = listener.getsockname()[1]
+        genesis = Genesis(
+            guid=config.guid,
+            name=config.name,
+            bundle=bundle.sha256,
+            initial_state=config.initial_state,
+        )
+        node_id = begin_epoch(storage, genesis, data_dir=config.data_dir)
+        started = _started(config, port)
+        bridge = _Bridge(
+            config=config,
+            started=started,
+            assets=assets,
+            bundle=bundle.sha256,
+            storage=storage,
+            node_id=node_id,
+        )
+        _raise_descriptor_limit()
+        await bridge.run(listener, on_ready)
+
+
+class _Bridge:
+    """The parts of a running bridge, joined."""
+
+    def __init__(
+        self,
+        *,
+        config: BridgeConfig,
+        started: Started,
+        assets: Assets,
+        bundle: str,
+        storage: SqliteStorage,
+        node_id: NodeId,
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        self._config = config
+        self._started = started
+        self._storage = storage
+        self._publisher: Publisher | None = None
+        self._registry = Registry()
+        self._hosts = AllowedHosts(
+            port=started.port, names=[host_name(config.name).rstrip("."), *_names(config.host)]
+        )
+        self._relay = Relay(
+            here=Here(
+                node_id=node_id,
+                device_id=_bridge_device(config.guid),
+                name=config.name,
+                guid=config.guid,
+                bundle=bundle,
+                runtime_url=assets.runtime_url,
+                join_url=started.join_url,
+            ),
+            registry=self._registry,
+            loop=loop,
+            on_hosting=self._on_hosting,
+        )
+        self._driver = Driver(
+            node_id=node_id,
+            storage=storage,
+            send=self._relay.send,
+            clock=Clock(
+                monotonic=lambda: loop.time() * 1000,
+                wall=lambda: time.time() * 1000,
+                jitter=random.SystemRandom().random,
+            ),
+            listener=self._relay,
+            settings=Settings(**config.node_settings),
+        )
+        self._sockets = Sockets(
+            registry=self._registry,
+            router=self._relay,
+            identity=config.identity,
+            owns_ip=self._hosts.owns_ip,
+        )
+        self._relay.attach(self._driver)
+        self._app = Guard(
+            Starlette(
+                routes=[
+                    Route("/healthz", health.endpoint(self._report), methods=["GET"]),
+                    WebSocketRoute("/ftweb/socket", self._sockets),
+                    Mount("/", app=assets),
+                ]
+            ),
+            self._hosts,
+        )
+
+    async def run(self, listener: socket.socket, on_ready: Callable[[Started], None]) -> None:
+        """Serve on a listening socket until told to stop."""
+        stop = asyncio.Event()
+        server = _Server(_uvicorn_config(self._app))
+        with _stop_on_signals(stop):
+            async with asyncio.TaskGroup() as tasks:
+                replica = tasks.create_task(self._driver.run(), name="replica")
+                http = tasks.create_task(server.serve(sockets=[listener]), name="http")
+                watch = tasks.create_task(self._sockets.watch(), name="watch sockets")
+                try:
+                    async with self._published():
+                        on_ready(self._started)
+                        await stop.wait()
+                        _log.info("Stopping.")
+                finally:
+                    await self._sockets.close()
+                    watch.cancel()
+                    replica.cancel()
+                    server.should_exit = True
+                    await http
+                    self._relay.close()
+
+    @contextlib.asynccontextmanager
+    async def _published(self) -> AsyncIterator[None]:
+        if not self._config.mdns:
+            yield
+            return
+        hosting = self._relay.hosting
+        async with Publisher(
+            name=self._config.name,
+            port=self._started.port,
+            record=Record(
+                guid=self._config.guid,
+                epoch=hosting.epoch,
+                term=hosting.term,
+                node=hosting.host or "",
+            ),
+            interfaces=self._config.mdns_interfaces,
+            on_host_name=lambda name: self._hosts.add_name(name),
+        ) as publisher:
+            self._publisher = publisher
+            try:
+                yield
+            finally:
+                self._publisher = None
+
+    def _on_hosting(self, hosting: Hosting) -> None:
+        if self._publisher is not None:
+            self._publisher.update(epoch=hosting.epoch, term=hosting.term, node=hosting.host)
+
+    def _report(self) -> dict[str, Any]:
+        return health.report(
+            name=self._config.name,
+            relay=self._relay,
+            registry=self._registry,
+            storage_failed=self._storage.failed,
+        )
+
+
+class _Server(uvicorn.Server):
+    """Leaves signals to us: uvicorn would raise them again, and the exit status would be wrong."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def _uvicorn_config(app: Any) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        http=BoundedHttp,
+        ws=BoundedWebSocket,
+        ws_max_size=FRAME_BYTES,
+        ws_ping_interval=None,  # a frozen tab answers these; the protocol has pings of its own
+        ws_per_message_deflate=False,  # see ftweb.bridge.wire
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,  # nobody may say where a connection comes from but the connection
+        server_header=False,
+        limit_concurrency=HTTP_CONCURRENCY,
+        h11_max_incomplete_event_size=HTTP_HEADER_BYTES,
+        timeout_graceful_shutdown=STOP_SECONDS,
+    )
+
+
+@contextlib.contextmanager
+def _listen(host: str, port: int) -> Iterator[socket.socket]:
+    """Take the port, so that its being in use is known before anything starts."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((host, port))
+            listener.listen(2048)
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                raise FtwebError(
+                    f"Another program listens on port {port}. Stop it, or choose another port"
+                    " (--port).",
+                    code="port_in_use",
+                ) from error
+            raise FtwebError(
+                f"Cannot listen on {host} port {port}: {error.strerror or error}.",
+                code="port_in_use",
+            ) from error
+        listener.setblocking(False)
+        yield listener
+    finally:
+        listener.close()
+
+
+@contextlib.contextmanager
+def _stop_on_signals(stop: asyncio.Event) -> Iterator[None]:
+    loop = asyncio.get_running_loop()
+    taken = []
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # Not in every thread, and not on Windows: there the task is cancelled instead.
+        with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
+            loop.add_signal_handler(number, stop.set)
+            taken.append(number)
+    try:
+        yield
+    finally:
+        for number in taken:
+            loop.remove_signal_handler(number)
+
+
+def _started(config: BridgeConfig, port: int) -> Started:
+    identity = config.identity
+    addresses = shown_addresses(config.host)
+    everywhere = config.host in ("", "0.0.0.0", "::", "127.0.0.1", "localhost")
+    local = "localhost" if everywhere else config.host
+    return Started(
+        name=config.name,
+        guid=config.guid,
+        port=port,
+        urls=tuple(url(address, port) for address in addresses),
+        local_url=url(local, port),
+        join_url=url(addresses[0], port, f"/#join={identity.join_token}"),
+        presenter_url=url(local, port, f"/presenter.html#presenter={identity.presenter_token}"),
+        join_token=identity.join_token,
+        presenter_token=identity.presenter_token,
+    )
+
+
+def _names(host: str) -> list[str]:
+    """A listening address that is a name is one by which the bridge may be addressed."""
+    return [host] if host and not host[0].isdigit() and ":" not in host else []
+
+
+def _bridge_device(guid: str) -> str:
+    """What this bridge and the tabs of its machine share: they end together."""
+    return hashlib.sha256(f"ftweb bridge\0{guid}\0{socket.gethostname()}".encode()).hexdigest()[:32]
+
+
+def _raise_descriptor_limit() -> None:
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = DESCRIPTORS if hard == resource.RLIM_INFINITY else min(DESCRIPTORS, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

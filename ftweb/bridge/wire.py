@@ -1,0 +1,201 @@
+"""A WebSocket as the bridge needs it: uvicorn's, with what ASGI does not offer.
+
+ASGI's ``send`` waits while a peer does not read, so each of 500 clients would need a task and a
+queue of its own, the same change would be framed 500 times, and a peer that never reads could
+not be got rid of. Here instead:
+
+1. :class:`Wire` writes to the transport directly. The transport's own buffer is the outgoing
+   queue: :attr:`Wire.backlog` says how full it is, the caller sets the bound.
+2. :func:`prepare` frames a text once for any number of clients. That is right because no
+   extension is negotiated and frames from a server are not masked.
+3. Every close has a deadline: whoever does not read is cut off.
+
+Reading stays ASGI's, with its back pressure. Connections that never get as far as a request, and
+control frames, which ASGI never shows, are bounded here too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, cast
+
+from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.frames import Frame, Opcode
+
+from ftweb import codec, frames
+from ftweb.bridge.bucket import TokenBucket
+from ftweb.limits import (
+    FRAME_BYTES,
+    HELLO_SECONDS,
+    HTTP_CONCURRENCY,
+    RATE_BURST_SECONDS,
+    REPLICA_FRAMES_PER_SECOND,
+)
+
+CLOSE_SECONDS = 2.0
+"""How long a closing connection may take to flush and answer before it is cut off."""
+
+EXTENSION = "ftweb.wire"
+"""Where the ASGI scope's ``extensions`` hold the :class:`Wire`."""
+
+_FRAGMENTS = 4 * FRAME_BYTES // 1024
+"""Fragments of one message: browsers cut at tens of kilobytes. Empty ones have no size, so the
+limit of bytes alone would not end them."""
+
+
+def prepare(text: str) -> bytes:
+    """Frame a text as one unmasked WebSocket message, to be written to any number of clients."""
+    return Frame(Opcode.TEXT, text.encode()).serialize(mask=False)
+
+
+class Wire:
+    """The sending side of one accepted WebSocket."""
+
+    def __init__(self, protocol: BoundedWebSocket) -> None:
+        self._protocol = protocol
+
+    @property
+    def backlog(self) -> int:
+        """Bytes written but not yet taken by the network."""
+        return self._protocol.transport.get_write_buffer_size()
+
+    @property
+    def closing(self) -> bool:
+        """Nothing more can be sent."""
+        protocol = self._protocol
+        return protocol.close_sent or protocol.disconnected or protocol.transport.is_closing()
+
+    def write(self, prepared: bytes) -> None:
+        """Queue a prepared frame. Never blocks; dropped when the socket is closing."""
+        if not self.closing:
+            self._protocol.transport.write(prepared)
+
+    def close(self, code: int, reason: str = "") -> None:
+        """Start closing: the reader gets its disconnect, a peer that does not answer is cut."""
+        self._protocol.start_closing(code, reason)
+
+
+class BoundedWebSocket(WebSocketsSansIOProtocol):
+    """Uvicorn's WebSocket protocol, with a :class:`Wire` in the scope and the rules above."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._control = TokenBucket(
+            rate=REPLICA_FRAMES_PER_SECOND,
+            burst=REPLICA_FRAMES_PER_SECOND * RATE_BURST_SECONDS,
+            now=self.loop.time(),
+        )
+
+    async def run_asgi(self) -> None:
+        scope = cast(dict[str, Any], self.scope)
+        scope["extensions"][EXTENSION] = Wire(self)
+        await super().run_asgi()
+
+    def start_closing(self, code: int, reason: str) -> None:
+        """Send a close frame and end within CLOSE_SECONDS whatever the peer does."""
+        if self.close_sent or self.transport.is_closing():
+            return
+        self.queue.put_nowait({"type": "websocket.disconnect", "code": code, "reason": reason})
+        self.conn.send_close(code, reason)
+        self.transport.write(b"".join(self.conn.data_to_send()))
+        self.close_sent = True
+        if self.read_paused:
+            self.read_paused = False
+            self.transport.resume_reading()
+        self.close_timer = self.loop.call_later(CLOSE_SECONDS, self.transport.abort)
+
+    def handle_parser_exception(self) -> None:
+        """The peer broke WebSocket itself (too large, bad UTF-8, bad framing)."""
+        close = self.conn.close_sent
+        if close is not None and close.code == 1009 and not self.close_sent:
+            error = frames.Error(
+                code="too_large",
+                message=f"A frame may have {FRAME_BYTES} bytes at most; send less at once.",
+            )
+            self.transport.write(prepare(codec.encode(error)))
+        super().handle_parser_exception()
+        self.loop.call_later(CLOSE_SECONDS, self.transport.abort)
+
+    def send_receive_event_to_app(self) -> None:
+        if self.curr_msg_data_type == "text":
+            try:
+                b"".join(self.frames).decode()
+            except UnicodeDecodeError:  # here, since uvicorn would log a traceback each time
+                self.frames = []
+                if not self.close_sent:
+                    self.conn.fail(1007, "invalid UTF-8")
+                    self.handle_parser_exception()
+                return
+        super().send_receive_event_to_app()
+
+    def handle_cont(self, event: Frame) -> None:
+        if len(self.frames) >= _FRAGMENTS:
+            self.start_closing(1008, "too many fragments")
+            return
+        if self._within_rate():
+            super().handle_cont(event)
+
+    def handle_ping(self) -> None:
+        if self._within_rate():
+            super().handle_ping()
+
+    def handle_pong(self, event: Frame) -> None:
+        if self._within_rate():
+            super().handle_pong(event)
+
+    def _within_rate(self) -> bool:
+        if self._control.take(self.loop.time()):
+            return True
+        self.start_closing(4429, "rate_limited")
+        return False
+
+
+class BoundedHttp(H11Protocol):
+    """Uvicorn's HTTP protocol, with an end to connections that never make a request."""
+
+    _waiting: asyncio.TimerHandle | None = None
+    _upgraded = False
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        if len(self.connections) > HTTP_CONCURRENCY:
+            transport.abort()
+            return
+        self._expect_request()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self._busy:
+            self._stop_waiting()
+        else:
+            self._expect_request()  # a request has begun, or not even that: it must end soon
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_waiting()
+        super().connection_lost(exc)
+
+    def handle_websocket_upgrade(self, event: Any) -> None:
+        super().handle_websocket_upgrade(event)
+        self._upgraded = True
+        self._stop_waiting()
+
+    def _expect_request(self) -> None:
+        if self._waiting is None and not self._upgraded:
+            self._waiting = self.loop.call_later(HELLO_SECONDS, self._give_up)
+
+    def _stop_waiting(self) -> None:
+        if self._waiting is not None:
+            self._waiting.cancel()
+            self._waiting = None
+
+    def _give_up(self) -> None:
+        self._waiting = None
+        if not self._busy:
+            self.transport.abort()
+
+    @property
+    def _busy(self) -> bool:
+        """A whole request is here and being answered."""
+        cycle = cast("RequestResponseCycle | None", self.cycle)  # None before the first one
+        return cycle is not None and not cycle.response_complete
