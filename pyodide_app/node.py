@@ -57,6 +57,12 @@ class TabNode:
         self._tell(messages.Up(node_id=self._driver.node_id))
         self._task = asyncio.get_running_loop().create_task(self._run())
 
+    async def stop(self) -> None:
+        """Drive it no more."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+
     def receive(self, text: str) -> None:
         """Take one message of the net worker."""
         match messages.decode(text):

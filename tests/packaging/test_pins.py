@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
+import ftweb
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 
@@ -56,6 +58,14 @@ def test_python_lock_files_name_no_address() -> None:
 def test_npm_lock_file_names_no_address() -> None:
     lock = json.loads((ROOT / "package-lock.json").read_text())
     assert [name for name, package in lock["packages"].items() if "resolved" in package] == []
+
+
+def test_one_version_everywhere() -> None:
+    versions = {
+        name: json.loads((ROOT / name).read_text())["version"]
+        for name in ("package.json", "package-lock.json")
+    }
+    assert set(versions.values()) == {ftweb.__version__}
 
 
 def test_npm_lock_file_has_the_binaries_of_every_platform() -> None:

@@ -42,7 +42,7 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     environment = tmp_path_factory.mktemp("installed")
     venv.create(environment, with_pip=True)
     scripts = environment / ("Scripts" if os.name == "nt" else "bin")
-    command = [
+    command: list[str | Path] = [
         *(scripts / "python", "-m", "pip", "install", "-qq", "--disable-pip-version-check"),
         *("--no-index", "--find-links", wheelhouse, wheel),
     ]
@@ -93,7 +93,7 @@ def running(installed: Path, tmp_path: Path) -> Iterator[dict[str, object]]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [
+    command: list[str | Path] = [
         *(installed / "ftweb", "run", app, "--json", "--no-browser", "--no-mdns"),
         *("--host", "127.0.0.1", "--port", str(port), "--data", tmp_path / "data"),
     ]
