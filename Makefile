@@ -10,15 +10,15 @@ help: ## This list
 setup: ## Set up everything for demo and test: .venv, node_modules, static/dist, test tools
 	@sh scripts/setup test
 
-demo: ## Set up, start a bridge with the voting app and open its page (BROWSER=none: only print)
+demo: ## Set up, run the voting app and open its page (BROWSER=none only prints the addresses)
 	@sh scripts/setup app
-	@exec .venv/bin/ftweb run examples/voting $(DEMO)
+	@exec .venv/bin/ftweb run examples/voting $(if $(filter none,$(BROWSER)),--no-browser) $(ARGS)
 
 test: ## Set up and run every check (ARGS="…" goes to pytest)
 	@sh scripts/setup test
 	@sh scripts/test $(ARGS)
 
-lint: ## Only ruff, mypy, tsc and eslint
+lint: ## Only ruff, mypy, tsc, oxlint, prettier
 	@sh scripts/setup test
 	@sh scripts/lint
 

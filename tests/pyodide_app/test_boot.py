@@ -1,4 +1,4 @@
-"""A node worker as a tab runs it: the built runtime, Pyodide, and the bridge's replica beside it."""
+"""A node worker as a tab runs it: the built runtime, Pyodide, and a bridge's replica."""
 
 from __future__ import annotations
 
