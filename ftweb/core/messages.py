@@ -50,6 +50,8 @@ class AppendEntries:
     heartbeat a quorum has answered."""
     election_timeout: Milliseconds
     """What followers are to use, derived by the leader from the measured round trips."""
+    reply: bool = True
+    """False: it only carries the commit index, and is answered only if it is refused."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,0 +1,598 @@
+"""One Raft node: the parts put together behind the interface that drivers use.
+
+The driver calls ``step`` with each message, ``tick`` when ``next_deadline`` has come, ``peers``
+and ``lost`` with what the bridges report, ``propose`` with commands; after any of these it drains
+``ready``. Every call brings the present time, and before anything else a leader checks that a
+quorum still follows it: after a leap of the clock it knows that it is none before it acts as one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+from ftweb.core import configuration as configurations
+from ftweb.core import snapshot as snapshots
+from ftweb.core.election import Election
+from ftweb.core.log import data_size
+from ftweb.core.messages import (
+    AppendEntries,
+    AppendEntriesResponse,
+    InstallSnapshot,
+    InstallSnapshotResponse,
+    Message,
+    RequestVote,
+    RequestVoteResponse,
+    TimeoutNow,
+)
+from ftweb.core.presence import Presence
+from ftweb.core.quorum import Outcome
+from ftweb.core.ready import Ready
+from ftweb.core.replication import Replication, accept
+from ftweb.core.settings import Settings
+from ftweb.core.state import State
+from ftweb.core.transfer import Transfer, better_host
+from ftweb.core.types import (
+    Configuration,
+    Entry,
+    EntryKind,
+    HardState,
+    Index,
+    Json,
+    Milliseconds,
+    NodeId,
+    PeerInfo,
+    Role,
+    Snapshot,
+    Term,
+)
+from ftweb.core.upkeep import Situation, next_configuration
+from ftweb.errors import NotLeaderError
+
+
+class Node:
+    """A sans-I/O Raft node.
+
+    Args:
+        node_id: minted for this node alone, never used before.
+        settings: the same for all nodes of a cluster.
+        jitter: gives a number in [0, 1) whenever asked; the only randomness there is.
+        now: the present time, in milliseconds of a clock that never goes back (it may leap).
+        hard_state: as saved last, if this node id was at work before.
+        snapshot: as saved last; the state machine has already been restored from it.
+        entries: all that was saved and not truncated since. A first node begins with a
+            CONFIGURATION entry (index 1, term 1) whose only voter it is.
+    """
+
+    def __init__(
+        self,
+        *,
+        node_id: NodeId,
+        settings: Settings,
+        jitter: Callable[[], float],
+        now: Milliseconds,
+        hard_state: HardState | None = None,
+        snapshot: Snapshot | None = None,
+        entries: Sequence[Entry] = (),
+    ) -> None:
+        self._state = State(
+            node_id=node_id,
+            settings=settings,
+            jitter=jitter,
+            now=now,
+            hard_state=hard_state,
+            snapshot=snapshot,
+            entries=entries,
+        )
+        self._settings = settings
+        self._presence = Presence(settings)
+        self._state.role = self._state.standing()
+        self._election = Election(self._state, self._presence.lost_at)
+        self._assembly = snapshots.Assembly()
+        self._replication: Replication | None = None
+        """Exists exactly while this node leads."""
+        self._transfer: Transfer | None = None
+        self._transfers_tried: dict[NodeId, Milliseconds] = {}
+        self._configuration = self._state.configuration
+        """The one that roles and peers were last fitted to."""
+        self._seen_commit: Index = self._state.commit_index
+        self._probe_at = math.inf
+        self._upkeep_seen: object = None
+        self._told_hard_state = hard_state
+        self._told = self._picture()
+
+    # --- what is so -----------------------------------------------------------------------
+
+    @property
+    def id(self) -> NodeId:
+        return self._state.node_id
+
+    @property
+    def role(self) -> Role:
+        return self._state.role
+
+    @property
+    def term(self) -> Term:
+        return self._state.term
+
+    @property
+    def leader_id(self) -> NodeId | None:
+        return self._state.leader_id
+
+    @property
+    def configuration(self) -> Configuration:
+        return self._state.configuration
+
+    @property
+    def commit_index(self) -> Index:
+        return self._state.commit_index
+
+    @property
+    def applied_index(self) -> Index:
+        """What was handed out as committed."""
+        return self._state.applied_index
+
+    @property
+    def last_index(self) -> Index:
+        return self._state.log.last_index
+
+    @property
+    def term_start(self) -> Index | None:
+        """The first entry of a leader's own term; once it is applied, the leader's state is
+        that of all before it, and it may serve. None if this node does not lead."""
+        return self._replication.term_start if self._replication else None
+
+    @property
+    def election_timeout(self) -> Milliseconds:
+        """In force: at least the settings' value, raised to fit the round trips."""
+        return self._state.election_timeout
+
+    @property
+    def quorum_active(self) -> bool:
+        """A leader: a quorum answered within the election timeout. Others: the leader was
+        heard within it."""
+        if self._replication is not None:
+            return self._replication.has_quorum()
+        return self._state.leader_id is not None and self._election.holds_lease()
+
+    @property
+    def transferring(self) -> bool:
+        """A hand-over is under way: hold proposals back until it has ended, one way or the
+        other. What is proposed all the same is appended, and delays it."""
+        return self._transfer is not None
+
+    def next_deadline(self) -> Milliseconds:
+        """When ``tick`` is needed at the latest; infinite if only messages can matter."""
+        if self._replication is not None:
+            transfer = self._transfer
+            return min(self._replication.heartbeat_at, transfer.deadline if transfer else math.inf)
+        campaign = self._election.campaign
+        return min(self._election.deadline, campaign.ask_again_at if campaign else math.inf)
+
+    # --- what happens ---------------------------------------------------------------------
+
+    def tick(self, now: Milliseconds) -> None:
+        """Does what is due by now."""
+        self._enter(now)
+        replication = self._replication
+        if replication is None:
+            if self._state.now >= self._election.deadline:
+                self._seek_leader()
+            else:
+                self._election.ask_again()
+            return
+        if self._transfer is not None and self._state.now >= self._transfer.deadline:
+            self._transfer = None
+        if self._state.now >= replication.heartbeat_at:
+            replication.heartbeat()
+            self._maintain()
+            self._probe_shunned(replication)
+
+    def step(self, message: Message, now: Milliseconds) -> None:
+        """Takes a message from another node."""
+        self._enter(now)
+        state = self._state
+        if message.to != state.node_id or message.sender == state.node_id:
+            return
+        self._presence.heard(message.sender, state.now)
+        if isinstance(message, RequestVote):
+            self._on_request_vote(message)
+        elif isinstance(message, RequestVoteResponse):
+            self._on_vote(message)
+        elif message.term < state.term:
+            self._refuse_old_term(message)
+        else:
+            if message.term > state.term:
+                self._follow(message.term)
+            if isinstance(message, AppendEntries):
+                self._on_append(message)
+            elif isinstance(message, AppendEntriesResponse):
+                if self._replication is not None:
+                    self._replication.appended(message)
+                    self._continue_transfer(message.sender)
+            elif isinstance(message, InstallSnapshot):
+                self._on_snapshot(message)
+            elif isinstance(message, InstallSnapshotResponse):
+                if self._replication is not None:
+                    self._replication.snapshot_answered(message)
+            elif self._replication is None and state.standing() is not Role.OBSERVER:
+                self._conclude(self._election.start(pre_vote=False, transfer=True))
+        self._fit_configuration()
+        self._notice_commit()
+
+    def propose(self, data: Json, now: Milliseconds) -> Index:
+        """Appends a command; it is replicated with the next ``Ready``. Returns its index, which
+        another leader's entry may still take: only ``Ready.committed`` tells.
+
+        Raises:
+            NotLeaderError: this node does not lead, or no longer; nothing was appended.
+            TypeError: the data is not JSON; nothing was appended.
+        """
+        self._enter(now)
+        if self._replication is None:
+            leader = self._state.leader_id
+            hint = f"ask {leader}" if leader else "no leader is known; wait for one"
+            raise NotLeaderError(f"node {self.id} does not lead: {hint}")
+        return self._replication.append(EntryKind.COMMAND, data, data_size(data))
+
+    def transfer_leadership(self, to: NodeId, now: Milliseconds) -> bool:
+        """Begins to hand the lead over. Returns False if that is not possible now: this node
+        does not lead, is handing over already, or ``to`` is no other member."""
+        self._enter(now)
+        replication = self._replication
+        if replication is None or self._transfer is not None or to not in replication.peers:
+            return False
+        self._transfer = Transfer(
+            target=to, deadline=self._state.now + self._state.election_timeout
+        )
+        self._transfers_tried[to] = self._state.now
+        self._continue_transfer(to)
+        return True
+
+    def change_configuration(self, configuration: Configuration, now: Milliseconds) -> bool:
+        """Appends a configuration, in force from now on. Returns False if that is not safe
+        now: this node does not lead, has committed nothing in its term yet, another change is
+        pending, a hand-over is under way, or more than one voter would change.
+
+        Raises:
+            ValueError: the configuration contradicts itself.
+        """
+        problem = configurations.problem(configuration)
+        if problem is not None:
+            raise ValueError(problem)
+        self._enter(now)
+        if not self._may_change() or not configurations.may_follow(
+            self._state.configuration, configuration
+        ):
+            return False
+        self._append_configuration(configuration)
+        return True
+
+    def peers(self, infos: Sequence[PeerInfo], now: Milliseconds) -> None:
+        """The directory: every node that is reachable now, this one included."""
+        self._enter(now)
+        self._presence.update(infos, self._state.now)
+        self._maintain()
+
+    def lost(self, node_id: NodeId, now: Milliseconds) -> None:
+        """A hint: that node has just gone."""
+        self._enter(now)
+        state, election = self._state, self._election
+        if node_id == state.node_id:
+            return
+        self._presence.lost(node_id, state.now)
+        if self._replication is not None:
+            if self._transfer is not None and self._transfer.target == node_id:
+                self._transfer = None
+            self._maintain()
+            return
+        if node_id == state.leader_id:
+            for message in election.leader_lost():
+                self._on_request_vote(message)
+        elif state.leader_id is None and election.campaign is None and election.may_campaign():
+            election.hurry()
+        if state.now >= election.deadline:
+            self._seek_leader()
+
+    def compact(self, index: Index, data: str) -> Snapshot:
+        """The application took a snapshot as of the applied ``index``. Returns it as it is to
+        be saved (or the newer one that there is already).
+
+        Raises:
+            ValueError: ``index`` is not applied yet.
+        """
+        state = self._state
+        if index > state.applied_index:
+            raise ValueError(f"entry {index} is not applied yet, only {state.applied_index} is")
+        if state.snapshot is not None and state.snapshot.last_index >= index:
+            return state.snapshot
+        state.snapshot = snapshots.build(
+            last_index=index,
+            last_term=state.log.term(index) or 0,
+            configuration=state.log.configuration_at(index),
+            data=data,
+        )
+        state.log.compact(max(state.log.offset, index - self._settings.trailing_entries))
+        return state.snapshot
+
+    def ready(self) -> Ready | None:
+        """What is to be done; None if nothing. It counts as done (see :class:`Ready`)."""
+        state, replication = self._state, self._replication
+        if replication is not None:
+            replication.flush()
+        hard_state: HardState | None = HardState(term=state.term, vote=state.vote)
+        if hard_state == self._told_hard_state:
+            hard_state = None
+        else:
+            self._told_hard_state = hard_state
+        entries = state.log.take_unsaved()
+        committed: tuple[Entry, ...] = ()
+        if state.commit_index > state.applied_index:
+            committed = state.log.slice(state.applied_index + 1, state.commit_index)
+            state.applied_index = state.commit_index
+        messages, state.outbox = tuple(state.outbox), []
+        snapshot, state.received_snapshot = state.received_snapshot, None
+        picture = self._picture()
+        changed = picture != self._told
+        self._told = picture
+        if replication is not None and entries:
+            replication.advance_commit()
+            self._notice_commit()
+        if not (hard_state or snapshot or entries or messages or committed or changed):
+            return None
+        return Ready(
+            hard_state=hard_state,
+            snapshot=snapshot,
+            entries=entries,
+            messages=messages,
+            committed=committed,
+            changed=changed,
+        )
+
+    def _picture(self) -> tuple[object, ...]:
+        state = self._state
+        transferring = self._transfer is not None
+        return state.role, state.term, state.leader_id, state.configuration, transferring
+
+    # --- roles ----------------------------------------------------------------------------
+
+    def _enter(self, now: Milliseconds) -> None:
+        """Begins every call: the time, and whether a leader still is one."""
+        state = self._state
+        if now > state.now:
+            state.now = now
+        if self._replication is not None and not self._replication.has_quorum():
+            self._follow(state.term)
+
+    def _follow(self, term: Term) -> None:
+        """Neither leads nor campaigns from here on; enters ``term`` if it is newer."""
+        state = self._state
+        active = self._replication is not None or self._election.campaign is not None
+        self._replication = None
+        self._transfer = None
+        self._election.campaign = None
+        if term > state.term:
+            state.term = term
+            state.vote = None
+            self._election.new_term()
+        state.role = state.standing()
+        if state.leader_id == state.node_id:
+            state.leader_id = None
+        if active:
+            self._election.rearm()
+
+    def _seek_leader(self) -> None:
+        if self._election.may_campaign():
+            self._conclude(self._election.start(pre_vote=True))
+        else:
+            self._election.gave_up_leader()
+
+    def _conclude(self, outcome: Outcome) -> None:
+        campaign = self._election.campaign
+        if campaign is None or outcome is Outcome.PENDING:
+            return
+        if outcome is Outcome.LOST:
+            self._follow(self._state.term)
+        elif campaign.pre_vote:
+            self._conclude(self._election.start(pre_vote=False))
+        else:
+            self._lead()
+
+    def _lead(self) -> None:
+        state = self._state
+        self._election.campaign = None
+        self._election.deadline = math.inf
+        state.role = Role.LEADER
+        state.leader_id = state.node_id
+        self._transfers_tried.clear()
+        self._upkeep_seen = None
+        self._probe_at = state.now
+        self._replication = Replication(state)
+
+    # --- messages -------------------------------------------------------------------------
+
+    def _on_request_vote(self, message: RequestVote) -> None:
+        if self._election.must_wait(message, leads=self._replication is not None):
+            return
+        if message.term > self._state.term and not message.pre_vote:
+            self._follow(message.term)
+        self._election.answer(message)
+
+    def _on_vote(self, message: RequestVoteResponse) -> None:
+        promised = message.pre_vote and message.granted
+        if message.term > self._state.term and not promised:
+            self._follow(message.term)
+        else:
+            self._conclude(self._election.answered(message))
+
+    def _refuse_old_term(self, message: Message) -> None:
+        """A leader of an older term must learn of the newer one, or neither could go on."""
+        state = self._state
+        if isinstance(message, AppendEntries):
+            state.outbox.append(
+                AppendEntriesResponse(
+                    sender=state.node_id,
+                    to=message.sender,
+                    term=state.term,
+                    success=False,
+                    match_index=0,
+                    sent_at=message.sent_at,
+                )
+            )
+        elif isinstance(message, InstallSnapshot):
+            self._answer_snapshot(message, 0)
+
+    def _obey(self, message: AppendEntries | InstallSnapshot) -> None:
+        if self._replication is not None:
+            raise AssertionError(f"{message.sender} leads in term {message.term}, as this node")
+        self._election.heard_leader(message.sender, message.sent_at)
+
+    def _on_append(self, message: AppendEntries) -> None:
+        self._state.adopt_election_timeout(message.election_timeout)
+        self._obey(message)
+        response = accept(self._state, message)
+        if message.reply or not response.success:
+            self._state.outbox.append(response)
+
+    def _on_snapshot(self, message: InstallSnapshot) -> None:
+        self._obey(message)
+        state = self._state
+        if message.last_index <= state.commit_index:
+            self._answer_snapshot(message, message.total)
+            return
+        if state.log.matches(message.last_index, message.last_term):
+            state.commit_index = message.last_index
+            self._answer_snapshot(message, message.total)
+            return
+        wanted, snapshot = self._assembly.add(message)
+        if snapshot is not None:
+            state.log.restore(snapshot)
+            state.snapshot = state.received_snapshot = snapshot
+            state.commit_index = state.applied_index = snapshot.last_index
+        self._answer_snapshot(message, wanted)
+
+    def _answer_snapshot(self, message: InstallSnapshot, offset: int) -> None:
+        self._state.outbox.append(
+            InstallSnapshotResponse(
+                sender=self._state.node_id,
+                to=message.sender,
+                term=self._state.term,
+                last_index=message.last_index,
+                offset=offset,
+                sent_at=message.sent_at,
+            )
+        )
+
+    # --- configuration, upkeep, hand-over -------------------------------------------------
+
+    def _fit_configuration(self) -> None:
+        """The configuration in force may have changed, by an entry or by its truncation."""
+        state = self._state
+        if state.configuration is self._configuration:
+            return
+        self._configuration = state.configuration
+        if self._replication is not None:
+            self._replication.configure()
+        elif self._election.campaign is None:
+            state.role = state.standing()
+            self._election.rearm()
+
+    def _may_change(self) -> bool:
+        replication, state = self._replication, self._state
+        return (
+            replication is not None
+            and self._transfer is None
+            and state.commit_index >= replication.term_start
+            and state.commit_index >= state.log.configuration_index
+        )
+
+    def _append_configuration(self, configuration: Configuration) -> None:
+        if self._replication is not None:
+            data = configurations.to_data(configuration)
+            self._replication.append(EntryKind.CONFIGURATION, data)
+            self._fit_configuration()
+
+    def _notice_commit(self) -> None:
+        """Acts on a leader's new commit index."""
+        replication, state = self._replication, self._state
+        seen, self._seen_commit = self._seen_commit, state.commit_index
+        if replication is None or seen == state.commit_index:
+            return
+        turning_point = max(replication.term_start, state.log.configuration_index)
+        if not seen < turning_point <= state.commit_index:
+            return
+        if state.node_id not in state.configuration.members:
+            replication.flush()  # the others must learn that it is committed (4.2.2)
+            self._follow(state.term)
+        else:
+            self._maintain()
+
+    def _maintain(self) -> None:
+        """Upkeep: a hand-over to a better host, or the next change of the configuration."""
+        replication, state = self._replication, self._state
+        if replication is None or not self._settings.upkeep or not self._may_change():
+            return
+        presence, configuration = self._presence, state.configuration
+        target = better_host(
+            leader=state.node_id,
+            members=configuration.members,
+            presence=presence,
+            caught_up=replication.is_caught_up,
+            tried=self._transfers_tried,
+            settings=self._settings,
+            now=state.now,
+        )
+        if target is not None:
+            self.transfer_leadership(target, state.now)
+            return
+        members = frozenset(configuration.members)
+        situation = Situation(
+            configuration=configuration,
+            leader=state.node_id,
+            infos=presence.infos,
+            dead=frozenset(presence.dead(replication.peers, silent=self._is_silent, now=state.now)),
+            shunned=frozenset(presence.shunned),
+            caught_up=frozenset(n for n in replication.peers if replication.is_caught_up(n))
+            | {state.node_id},
+            alive=frozenset(n for n in members if replication.is_answering(n)),
+            settings=self._settings,
+        )
+        seen = (
+            presence.version,
+            configuration,
+            situation.dead,
+            situation.shunned,
+            situation.caught_up,
+            situation.alive,
+        )
+        if seen == self._upkeep_seen:
+            return
+        new = next_configuration(situation)
+        if new is None:
+            self._upkeep_seen = seen
+        else:
+            self._append_configuration(new)
+
+    def _is_silent(self, node: NodeId) -> bool:
+        state = self._state
+        replication = self._replication
+        progress = replication.peers.get(node) if replication else None
+        if progress is None:
+            return False
+        patience = self._settings.silence * state.election_timeout / self._settings.election_timeout
+        return state.now - progress.heard_at > patience
+
+    def _probe_shunned(self, replication: Replication) -> None:
+        """Once per election timeout, asks the shunned that are listed for a sign of life."""
+        state = self._state
+        if state.now >= self._probe_at:
+            self._probe_at = state.now + state.election_timeout
+            replication.probe([n for n in self._presence.shunned if n in self._presence.infos])
+
+    def _continue_transfer(self, sender: NodeId) -> None:
+        """Sends TimeoutNow as soon as the target has everything."""
+        replication, transfer, state = self._replication, self._transfer, self._state
+        if replication is None or transfer is None or transfer.target != sender:
+            return
+        if transfer.is_due(replication.peers[sender].match_index, state.log.last_index):
+            state.outbox.append(TimeoutNow(sender=state.node_id, to=sender, term=state.term))

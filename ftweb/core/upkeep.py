@@ -1,0 +1,221 @@
+"""Upkeep: which single change of the configuration to make next. Pure: no clock, no state.
+
+Wanted, in this order (the package docstring gives the reasons):
+
+1. *Members*: every bridge, and at most ``max_tabs`` tabs: the leader, then by rank, one per
+   device first. Dead and shunned nodes are not members.
+2. *Voters* are members that are caught up: bridges, and the best tab of each device. Hidden
+   phones only if there is nobody else. Always an odd number:
+
+   - five, at most two on a device, if three devices or more can give them;
+   - else three, one on each of three devices, or with two devices bridge, tab and the other;
+   - else one, a bridge if there is one.
+
+   So no device holds so many that the others lack a majority, once there are three.
+3. *Successors*: members that are caught up, by class of rank, then longest up, then round trip.
+   Bridges are last.
+
+The way there is one voter at a time, and only over configurations whose majority is alive now:
+dead voters leave first; then the set is filled; then, or when it is full, others leave. Learners
+and successors follow along in the same entry.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+
+from ftweb.core import quorum
+from ftweb.core.presence import REMOTE_HIDDEN, rank_class
+from ftweb.core.settings import Settings
+from ftweb.core.types import Configuration, DeviceId, Milliseconds, NodeId, NodeKind, PeerInfo
+
+type Rank = tuple[int, bool, Milliseconds, Milliseconds, NodeId]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Situation:
+    """All that upkeep looks at."""
+
+    configuration: Configuration
+    leader: NodeId
+    infos: Mapping[NodeId, PeerInfo]
+    """The directory. Members missing in it are being waited for, and stay as they are."""
+    dead: AbstractSet[NodeId]
+    shunned: AbstractSet[NodeId]
+    caught_up: AbstractSet[NodeId]
+    """Members that would not hold a quorum up, the leader included."""
+    alive: AbstractSet[NodeId]
+    """Members that answer, the leader included."""
+    settings: Settings
+
+
+def next_configuration(situation: Situation) -> Configuration | None:
+    """The next change, or None if all is as wanted or must wait."""
+    old = situation.configuration
+    members = _wanted_members(situation)
+    voters = _next_voters(situation, members)
+    keep = set(voters)
+    learners = tuple(node for node in old.members if node in members and node not in keep)
+    learners += tuple(node for node in members if node not in keep and node not in learners)
+    new = Configuration(
+        voters=voters,
+        learners=learners,
+        successors=_successors(situation, set(voters + learners)),
+    )
+    same_members = set(new.voters) == set(old.voters) and set(new.learners) == set(old.learners)
+    if same_members:
+        waiting = any(node not in situation.infos for node in old.members)
+        if waiting or new.successors == old.successors:
+            return None
+    return new
+
+
+def _wanted_members(situation: Situation) -> list[NodeId]:
+    """Rule 1, best first. Members that are missing in the directory but not dead stay."""
+    old = situation.configuration
+    barred = (situation.dead | situation.shunned) - {situation.leader}
+    waiting = [node for node in old.members if node not in situation.infos and node not in barred]
+    here = [
+        info
+        for node, info in situation.infos.items()
+        if node not in barred and (info.ready or node in old.members)
+    ]
+    here.sort(key=_sticky_rank(old.members, situation.leader))
+    bridges = [info.node_id for info in here if info.kind is NodeKind.BRIDGE]
+    tabs = [info for info in here if info.kind is NodeKind.TAB]
+    places = situation.settings.max_tabs - len(waiting)
+    return [*_spread(tabs, places), *waiting, *bridges]
+
+
+def _spread(tabs: Iterable[PeerInfo], places: int) -> list[NodeId]:
+    """Takes tabs in order, one per device first, then further ones of the same devices."""
+    first: list[NodeId] = []
+    further: list[NodeId] = []
+    devices: set[DeviceId] = set()
+    for info in tabs:
+        (further if info.device_id in devices else first).append(info.node_id)
+        devices.add(info.device_id)
+    return (first + further)[: max(places, 0)]
+
+
+def _sticky_rank(
+    incumbents: Sequence[NodeId], leader: NodeId | None = None
+) -> Callable[[PeerInfo], tuple[bool, Rank]]:
+    """By class; within one, incumbents stay; then longest up, then round trip. The leader,
+    if given, comes before all: it has its place as long as it leads."""
+
+    def key(info: PeerInfo) -> tuple[bool, Rank]:
+        node = info.node_id
+        rank = (rank_class(info), node not in incumbents, info.since, info.rtt, node)
+        return node != leader, rank
+
+    return key
+
+
+# --- voters -------------------------------------------------------------------------------
+
+
+def _next_voters(situation: Situation, members: Sequence[NodeId]) -> tuple[NodeId, ...]:
+    """One voter more or less than now, or the same."""
+    voters = situation.configuration.voters
+    dead = [node for node in voters if node in situation.dead and node != situation.leader]
+    if dead:
+        for node in dead:
+            fewer = _without(voters, node)
+            if fewer and quorum.holds(fewer, situation.alive):
+                return fewer
+        return voters
+    if any(node not in situation.infos for node in voters):
+        return voters
+    wanted = wanted_voters(situation, members)
+    adds = [node for node in wanted if node not in voters]
+    drops = [node for node in voters if node not in wanted]
+    if adds and len(voters) < situation.settings.max_voters:
+        # The leader joins last: were it lost with only two voters, the other would be stuck.
+        adds.sort(key=lambda node: node == situation.leader)
+        more = (*voters, adds[0])
+        return more if quorum.holds(more, situation.alive) else voters
+    if drops and len(voters) > 1:
+        order = {node: place for place, node in enumerate(members)}
+        drops.sort(key=lambda node: (node in situation.alive, -order.get(node, len(order))))
+        for node in drops:
+            fewer = _without(voters, node)
+            if quorum.holds(fewer, situation.alive):
+                return fewer
+    return voters
+
+
+def _without(voters: tuple[NodeId, ...], node: NodeId) -> tuple[NodeId, ...]:
+    return tuple(voter for voter in voters if voter != node)
+
+
+def wanted_voters(situation: Situation, members: Sequence[NodeId]) -> list[NodeId]:
+    """Rule 2."""
+    old = situation.configuration.voters
+    can = [
+        situation.infos[node]
+        for node in members
+        if node in situation.infos and (node in situation.caught_up or node in old)
+    ]
+    can.sort(key=_sticky_rank(old))
+    lasting = [info for info in can if rank_class(info) != REMOTE_HIDDEN]
+    can = lasting or can
+    bridges = [info for info in can if info.kind is NodeKind.BRIDGE]
+    tabs: list[PeerInfo] = []
+    for info in can:
+        if info.kind is NodeKind.TAB and all(t.device_id != info.device_id for t in tabs):
+            tabs.append(info)
+    devices = {info.device_id for info in can}
+    limit = situation.settings.max_voters
+    mixed = [*bridges[:1], *tabs, *bridges[1:]]
+    if len(devices) >= 3:
+        for size in range(limit, 3, -2):
+            chosen = _choose(mixed, size, (size - 1) // 2)
+            if chosen:
+                return chosen
+        grounded = {info.device_id for info in bridges}
+        by_device = [info for info in tabs if info.device_id in grounded]
+        by_device += bridges
+        by_device += [info for info in tabs if info.device_id not in grounded]
+        return _choose(by_device, min(3, limit), 1)
+    if len(devices) == 2 and limit >= 3:
+        chosen = _choose(mixed, 3, 2)
+        if chosen:
+            return chosen
+    return [info.node_id for info in mixed[:1]]
+
+
+def _choose(infos: Iterable[PeerInfo], size: int, per_device: int) -> list[NodeId]:
+    """The first ``size`` with at most ``per_device`` of each device; empty if there are fewer."""
+    chosen: list[NodeId] = []
+    taken: dict[DeviceId, int] = {}
+    for info in infos:
+        count = taken.get(info.device_id, 0)
+        if count < per_device and len(chosen) < size:
+            taken[info.device_id] = count + 1
+            chosen.append(info.node_id)
+    return chosen if len(chosen) == size else []
+
+
+# --- successors ---------------------------------------------------------------------------
+
+
+def _successors(situation: Situation, members: AbstractSet[NodeId]) -> tuple[NodeId, ...]:
+    """Rule 3. A member that is being waited for keeps a place before the bridges."""
+    old = situation.configuration.successors
+    listed = [
+        node
+        for node in members
+        if node in situation.caught_up or node in old or node in situation.configuration.voters
+    ]
+    unknown: Rank = (REMOTE_HIDDEN, True, 0.0, 0.0, NodeId(""))
+
+    def rank(node: NodeId) -> Rank:
+        info = situation.infos.get(node)
+        if info is None:
+            return (*unknown[:4], node)
+        return (rank_class(info), False, info.since, info.rtt, node)
+
+    return tuple(sorted(listed, key=rank))
