@@ -45,6 +45,7 @@ from typing import Any, Final
 
 import ftweb
 from ftweb import Refusal
+from ftweb.app import Source
 
 KINDS: Final = ("single", "multiple", "rating", "text")
 STEPS: Final = ("1", "2", "3", "4", "5")
@@ -67,7 +68,7 @@ server = ftweb.init_server(
 
 
 @server.on_receive
-def receive(message: Any, source: Any) -> Any:
+def receive(message: Any, source: Source) -> Any:
     """Answer one message: see the table above."""
     if not isinstance(message, dict):
         raise Refusal("bad_message", "A message is an object with a type.")
@@ -240,9 +241,9 @@ def check_choice(poll: Mapping[str, Any], choice: Any) -> str | list[str]:
 
 def tally(message: Mapping[str, Any]) -> dict[str, Any]:
     """Count a poll. Every option is there, also those without votes."""
-    poll_id, poll = find(server.get_state(), message)
-    ballots = poll["ballots"]
-    return {"poll_id": poll_id, "counts": count(poll), "voters": len(ballots)}
+    with server.change() as state:  # only read: get_state() would copy every poll
+        poll_id, poll = find(state, message)
+        return {"poll_id": poll_id, "counts": count(poll), "voters": len(poll["ballots"])}
 
 
 def count(poll: Mapping[str, Any]) -> dict[str, int]:

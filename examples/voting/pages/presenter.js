@@ -159,7 +159,7 @@ function placeJoin() {
 function onStatus(status) {
   const pill = document.querySelector("[data-testid=status]");
   if (pill) setAttribute(pill, "data-state", status.state);
-  setText(byId("status-text"), stateInWords(status.state, true));
+  setText(byId("status-text"), stateInWords(status, true));
   online = status.participants;
   setText(byId("participants"), online);
   setText(byId("participants-word"), online === 1 ? "device online" : "devices online");

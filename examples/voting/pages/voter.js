@@ -197,7 +197,7 @@ function onState(next) {
 function onStatus(status) {
   const pill = document.querySelector("[data-testid=status]");
   if (pill) setAttribute(pill, "data-state", status.state);
-  setText(byId("status-text"), stateInWords(status.state));
+  setText(byId("status-text"), stateInWords(status));
   if (status.error && !state) fail(status.error);
   render();
 }
@@ -238,12 +238,20 @@ function watchKeys() {
   tell();
 }
 
+/** After this long without a welcome, it is worth looking at the Wi-Fi. */
+const SLOW_JOIN_MS = 6000;
+
 watchKeys();
+const slow = setTimeout(() => {
+  setText(byId("waiting-title"), "Still joining…");
+  setText(byId("waiting-text"), "Is this device in the same Wi-Fi as the class? The page goes on trying.");
+}, SLOW_JOIN_MS);
 try {
   connection = await connect("classroom-vote");
-  document.title = `${connection.name || "Classroom vote"}`;
   connection.onStatus(onStatus);
   connection.onState((value) => onState(/** @type {import("./lib/polls.js").State} */ (value)));
 } catch (error) {
   fail(error);
+} finally {
+  clearTimeout(slow);
 }

@@ -51,7 +51,7 @@ export function createBallot(id, poll, cast) {
   const receipt = createReceipt(body.submit);
   const element = h(
     "article",
-    { class: `ballot ${poll.kind}` },
+    { class: "ballot", "data-kind": poll.kind },
     h("p", { class: "kicker" }, kind, closed),
     h("h1", { class: "question", id: `${id}-question`, "data-testid": "poll-question", dir: "auto" }, poll.question),
     body.element,
@@ -369,6 +369,7 @@ function createReceipt(submit) {
 /** @param {Poll} poll @param {Mine} mine @param {boolean} open */
 function hintFor(poll, mine, open) {
   if (!open) return mine.recorded === null ? "Voting is closed. You did not vote." : "Voting is closed.";
-  if (mine.recorded !== null) return "You can change it until voting closes.";
-  return poll.kind === "single" || poll.kind === "rating" ? "Tap an answer to vote." : "Nothing sent yet.";
+  const atOnce = poll.kind === "single" || poll.kind === "rating";
+  if (mine.recorded === null) return atOnce ? "Tap an answer to vote." : "Nothing sent yet.";
+  return atOnce ? "You can change it until voting closes." : "You can still change it.";
 }

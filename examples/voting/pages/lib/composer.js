@@ -16,10 +16,10 @@ const QUESTION_CHARS = 300;
 
 /** @type {{kind: import("./polls.js").Kind, name: string}[]} */
 const KINDS = [
-  { kind: "single", name: "One answer" },
+  { kind: "single", name: "One" },
   { kind: "multiple", name: "Several" },
-  { kind: "rating", name: "Rating 1–5" },
-  { kind: "text", name: "Free text" },
+  { kind: "rating", name: "Rating" },
+  { kind: "text", name: "Text" },
 ];
 
 const READY_MADE = [
@@ -86,15 +86,11 @@ export function createComposer(form, create) {
   );
 
   const options = h("ol", { class: "new-options" });
-  const add = h("button", { type: "button", class: "plain", "data-testid": "add-option", onclick: () => addOption()?.focus() }, "Add option");
-  const readyMade = h(
-    "p",
-    { class: "ready-made" },
-    ...READY_MADE.map((set) =>
-      h("button", { type: "button", class: "quiet", onclick: () => fill(set.options) }, set.name),
-    ),
+  const add = h("button", { type: "button", class: "quiet", "data-testid": "add-option", onclick: () => addOption()?.focus() }, "Add option");
+  const readyMade = READY_MADE.map((set) =>
+    h("button", { type: "button", class: "quiet", onclick: () => fill(set.options) }, set.name),
   );
-  const choosing = h("div", { class: "choosing" }, options, h("div", { class: "row" }, add, readyMade));
+  const choosing = h("div", { class: "choosing" }, options, h("div", { class: "row ready-made" }, add, ...readyMade));
 
   const low = h("input", { type: "text", maxlength: OPTION_CHARS, dir: "auto", "data-testid": "label-low", placeholder: "not at all" });
   const high = h("input", { type: "text", maxlength: OPTION_CHARS, dir: "auto", "data-testid": "label-high", placeholder: "completely" });

@@ -5,14 +5,14 @@
  * @module
  */
 
-import { qrSvg } from "/ftweb/qr.js";
+import { qrSvg } from "/ftweb/client.js";
 import { h, setAttribute, setChildren, setText } from "./dom.js";
 
 /**
  * @returns {{element: HTMLElement, update: (joinUrl: string) => void}}
  */
 export function createJoin() {
-  const code = h("div", { class: "qr", "data-testid": "join-qr", role: "img", "aria-label": "QR code of the address to join" });
+  const code = h("div", { class: "qr", "data-testid": "join-qr" });
   const host = h("span", { class: "host" });
   const rest = h("span", { class: "rest" });
   const address = h("p", { class: "address", "data-testid": "join-url" }, host, rest);
@@ -24,11 +24,23 @@ export function createJoin() {
       "div",
       { class: "join-words" },
       h("h2", { id: "join-title" }, "Join the vote"),
-      h("p", { class: "soft" }, "Same Wi-Fi, scan the code, or type:"),
-      address,
+      h("p", { class: "soft" }, "In the same Wi-Fi, scan the code with the camera, or type the whole address:"),
     ),
+    address,
   );
   let drawn = "";
+
+  /** @param {string} joinUrl */
+  async function draw(joinUrl) {
+    try {
+      const picture = await qrSvg(joinUrl, "QR code of the address to join");
+      if (drawn === joinUrl) setChildren(code, [picture]);
+    } catch {
+      // Its script could not be loaded just now; the next status tries again.
+      drawn = "";
+    }
+  }
+
   return {
     element,
     update(joinUrl) {
@@ -38,19 +50,7 @@ export function createJoin() {
       const at = joinUrl.indexOf("#");
       setText(host, at < 0 ? joinUrl : joinUrl.slice(0, at));
       setText(rest, at < 0 ? "" : joinUrl.slice(at));
-      setChildren(code, [picture(joinUrl)]);
+      void draw(joinUrl);
     },
   };
-}
-
-/**
- * The code as a node: the runtime may hand it over as an element or as SVG text.
- *
- * @param {string} text
- * @returns {Node}
- */
-function picture(text) {
-  const svg = qrSvg(text);
-  if (typeof svg !== "string") return svg;
-  return document.importNode(new DOMParser().parseFromString(svg, "image/svg+xml").documentElement, true);
 }

@@ -183,7 +183,7 @@ export function mean(poll) {
 }
 
 /**
- * A choice in words: "B · Mars", "4", "A, C", "photosynthesis".
+ * A choice in words: "B · Mars", "4 · sure", "A · 2, C · 7", "photosynthesis".
  *
  * @param {Poll} poll
  * @param {Choice} choice
@@ -196,8 +196,7 @@ export function describe(poll, choice) {
     return label ? `${choice} · ${label}` : String(choice);
   }
   const ids = Array.isArray(choice) ? choice : [choice];
-  if (ids.length === 1) return `${letter(Number(ids[0]))} · ${poll.options[Number(ids[0])] ?? ""}`;
-  return ids.map((id) => letter(Number(id))).join(", ");
+  return ids.map((id) => `${letter(Number(id))} · ${poll.options[Number(id)] ?? ""}`).join(", ");
 }
 
 /**

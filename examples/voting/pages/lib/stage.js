@@ -59,7 +59,7 @@ export function createStage(id, poll, actions) {
 
   const element = h(
     "article",
-    { class: `poll ${poll.kind}`, "data-poll-id": id, "data-many": poll.options.length > 6 },
+    { class: "poll", "data-kind": poll.kind, "data-poll-id": id, "data-many": poll.options.length > 6 },
     h("p", { class: "kicker" }, h("span", {}, KIND_NAMES[poll.kind]), chip),
     h("h1", { class: "question", "data-testid": "poll-question", dir: "auto" }, poll.question),
     h("div", { class: "result" }, body.element, covering),

@@ -35,15 +35,21 @@ const ERRORS = {
   closed: "The connection was closed before the answer was confirmed.",
 };
 
+/** The connection has ended for good: no "trying again". */
+const FINAL = new Set(["bad_token", "version_mismatch", "connect_failed"]);
+
 /**
  * The connection's state in words.
  *
- * @param {string} state
+ * @param {{state: string, hostId: string | null, term: number, error: {code: string} | null}} status
  * @param {boolean} [presenter]
  * @returns {string}
  */
-export function stateInWords(state, presenter = false) {
-  return (presenter ? PRESENTER_STATES : STATES)[state] ?? "Connecting…";
+export function stateInWords(status, presenter = false) {
+  if (status.error && FINAL.has(status.error.code)) return errorInWords(status.error);
+  // Nobody has hosted yet: there is nothing to be switched.
+  if (status.state === "taking-over" && status.term <= 1) return "Getting ready…";
+  return (presenter ? PRESENTER_STATES : STATES)[status.state] ?? "Connecting…";
 }
 
 /**
