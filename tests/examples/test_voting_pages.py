@@ -231,3 +231,13 @@ def test_what_scripts_hold_on_to_is_documented() -> None:
         used |= set(re.findall(r'data-testid"?[=:]\s?"([\w-]+)"', path.read_text()))
     readme = (PAGES.parent / "README.md").read_text()
     assert sorted(one for one in used if f"`{one}`" not in readme) == []
+
+
+def test_types() -> None:
+    """The pages' JSDoc types hold, against the runtime's own."""
+    root = PAGES.parents[2]
+    done = subprocess.run(
+        ["node_modules/.bin/tsc", "-p", "examples/tsconfig.json"],
+        cwd=root, text=True, capture_output=True, check=False, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout

@@ -13,7 +13,7 @@ import { newestFirst, plural, rows, voters } from "./lib/polls.js";
 import { createStage } from "./lib/stage.js";
 import { errorInWords, stateInWords } from "./lib/words.js";
 
-/** @type {Awaited<ReturnType<typeof connect>> | null} */
+/** @type {import("/ftweb/client.js").Connection | null} */
 let connection = null;
 /** @type {import("./lib/polls.js").State | null} */
 let state = null;
@@ -103,7 +103,7 @@ function renderStage(now) {
   }
   const key = JSON.stringify([id, poll.kind, poll.question, poll.options]);
   if (shown?.key !== key) {
-    const stage = createStage(id, poll, { send: (type) => void act(type, id), download: save });
+    const stage = createStage(id, poll, (type) => void act(type, id));
     shown = { id, key, stage };
     setChildren(byId("stage"), [stage.element]);
   }
@@ -155,7 +155,7 @@ function placeJoin() {
   if (join.element.parentElement !== place) place.append(join.element);
 }
 
-/** @param {ReturnType<Awaited<ReturnType<typeof connect>>["status"]>} status */
+/** @param {import("/ftweb/client.js").FtwebStatus} status */
 function onStatus(status) {
   const pill = document.querySelector("[data-testid=status]");
   if (pill) setAttribute(pill, "data-state", status.state);
@@ -172,11 +172,11 @@ function onStatus(status) {
 /**
  * Who hosts, and who could take over.
  *
- * @param {{hosting: boolean, hostId: string | null, successors: string[], bridge: unknown, ready: boolean}} status
+ * @param {import("/ftweb/client.js").FtwebStatus} status
  */
 function hostInWords(status) {
-  const bridges = [status.bridge].flat();
-  const standby = status.successors.filter((id) => id !== status.hostId && !bridges.includes(id)).length;
+  // The bridge keeps a copy too, but lives on the presenter's own computer.
+  const standby = status.successors.filter((id) => id !== status.hostId && id !== status.bridge).length;
   const host = status.hosting
     ? "Hosted by this tab"
     : status.hostId === null

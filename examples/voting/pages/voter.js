@@ -10,7 +10,7 @@
 import { connect } from "/ftweb/client.js";
 import { createBallot } from "./lib/ballot.js";
 import { byId, h, setAttribute, setChildren, setText } from "./lib/dom.js";
-import { describe, newestFirst, openPolls, pollForVoter, rows, sameChoice } from "./lib/polls.js";
+import { describe, openPolls, pollForVoter, rows, sameChoice } from "./lib/polls.js";
 import { errorInWords, stateInWords } from "./lib/words.js";
 
 /**
@@ -35,7 +35,7 @@ const REPLY_LEADS_MS = 3000;
 const votes = new Map();
 /** @type {import("./lib/polls.js").State | null} */
 let state = null;
-/** @type {Awaited<ReturnType<typeof connect>> | null} */
+/** @type {import("/ftweb/client.js").Connection | null} */
 let connection = null;
 /** @type {string | null} */
 let picked = null;
@@ -193,7 +193,7 @@ function onState(next) {
   }
 }
 
-/** @param {ReturnType<Awaited<ReturnType<typeof connect>>["status"]>} status */
+/** @param {import("/ftweb/client.js").FtwebStatus} status */
 function onStatus(status) {
   const pill = document.querySelector("[data-testid=status]");
   if (pill) setAttribute(pill, "data-state", status.state);

@@ -6,7 +6,7 @@
  * @module
  */
 
-import { byId, h, setAttribute, setChildren, setText } from "./dom.js";
+import { h, setAttribute, setChildren, setText } from "./dom.js";
 import { letter } from "./polls.js";
 
 /** As in `app.py`. */
@@ -16,7 +16,7 @@ const QUESTION_CHARS = 300;
 
 /** @type {{kind: import("./polls.js").Kind, name: string}[]} */
 const KINDS = [
-  { kind: "single", name: "One" },
+  { kind: "single", name: "Single" },
   { kind: "multiple", name: "Several" },
   { kind: "rating", name: "Rating" },
   { kind: "text", name: "Text" },
@@ -264,9 +264,6 @@ export function createComposer(form, create) {
     /** @param {string} text a refusal, put where the form is looked at */
     refuse(text) {
       setText(problem, text);
-    },
-    focus() {
-      byId("new-question").focus();
     },
   };
 }

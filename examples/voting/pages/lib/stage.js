@@ -17,19 +17,15 @@ const ANSWERS_LISTED = 40;
  * @typedef {object} Stage
  * @property {HTMLElement} element
  * @property {(poll: Poll, online: number, busy: boolean) => void} update
- *
- * @typedef {object} Actions
- * @property {(type: string) => void} send a message about this poll
- * @property {() => void} download
  */
 
 /**
  * @param {string} id
  * @param {Poll} poll
- * @param {Actions} actions
+ * @param {(type: string) => void} send sends a message about this poll
  * @returns {Stage}
  */
-export function createStage(id, poll, actions) {
+export function createStage(id, poll, send) {
   const chip = h("span", { class: "chip" });
   const count = h("p", { class: "turnout" });
   const body = poll.kind === "text" ? createAnswers() : createBars(poll);
@@ -45,9 +41,9 @@ export function createStage(id, poll, actions) {
     },
   }, "Cover the bars here");
   const covering = h("p", { class: "covering", hidden: true }, "The result is covered until everybody has voted.");
-  const open = h("button", { type: "button", class: "primary", "data-testid": "close-poll", onclick: () => actions.send(open.value) });
-  const show = h("button", { type: "button", class: "plain", "data-testid": "show-results", onclick: () => actions.send(show.value) });
-  const remove = createRemove(() => actions.send("delete_poll"));
+  const open = h("button", { type: "button", class: "primary", "data-testid": "close-poll", onclick: () => send(open.value) });
+  const show = h("button", { type: "button", class: "plain", "data-testid": "show-results", onclick: () => send(show.value) });
+  const remove = createRemove(() => send("delete_poll"));
 
   function showCover() {
     setAttribute(body.element, "data-covered", covered);

@@ -41,7 +41,7 @@ const FINAL = new Set(["bad_token", "version_mismatch", "connect_failed"]);
 /**
  * The connection's state in words.
  *
- * @param {{state: string, hostId: string | null, term: number, error: {code: string} | null}} status
+ * @param {import("/ftweb/client.js").FtwebStatus} status
  * @param {boolean} [presenter]
  * @returns {string}
  */
