@@ -22,24 +22,24 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from ftweb import codec, frames
 from ftweb.app import Effect, Host, Machine, Server
-from ftweb.core import (
+from ftweb.core import Node, Settings
+from ftweb.core.types import (
     DeviceId,
     Entry,
     EntryKind,
     HardState,
-    Node,
     NodeId,
     NodeKind,
     PeerInfo,
     Role,
-    Settings,
     Snapshot,
 )
 from ftweb.errors import FrameError, NotLeaderError, StorageError
@@ -201,10 +201,12 @@ class Driver:
         self._wake.set()
 
     def hand_over(self) -> None:
-        """Start giving the lead to the best other member, if this node leads. Requests wait."""
-        if self.node.role is Role.LEADER:
-            self.node.transfer_leadership(None, self._clock.monotonic())
-            self._wake.set()
+        """Start giving the lead to the next in succession, if this node leads. Requests wait."""
+        now = self._clock.monotonic()
+        for successor in self.node.configuration.successors:
+            if successor != self.node_id and self.node.transfer_leadership(successor, now):
+                break
+        self._wake.set()
 
     async def run(self) -> None:
         """Drive the node until cancelled."""
@@ -223,7 +225,11 @@ class Driver:
             if self._wake.is_set():  # applying gave new work
                 await asyncio.sleep(0)
                 continue
-            delay = max(0.0, self.node.next_deadline() - self._clock.monotonic()) / 1000
+            deadline = self.node.next_deadline()
+            if math.isinf(deadline):
+                await self._wake.wait()
+                continue
+            delay = max(0.0, deadline - self._clock.monotonic()) / 1000
             timer = loop.call_later(delay, self._wake.set)
             await self._wake.wait()
             timer.cancel()
@@ -276,12 +282,14 @@ class Driver:
     def _enter_epoch(self, epoch: int) -> None:
         """Join a newer history from nothing: what this one held and did not pass on ends here."""
         self._stop_hosting()
+        newcomer = self.epoch == 0
         self.epoch = epoch
         self.machine = Machine()
         self._compacted = 0
         self.node = self._new_node()
         self._storage.save(epoch=epoch)
-        self._listener.restored()
+        if not newcomer:
+            self._listener.restored()
 
     def _drain(self) -> None:
         while (ready := self.node.ready()) is not None:
@@ -326,7 +334,7 @@ class Driver:
             return
         if self.node.role is not Role.LEADER:
             self._stop_hosting()
-        elif self._host is None and self.node.may_serve:
+        elif self._host is None and self._has_applied_own_term():
             self._host = Host(
                 self._server,
                 self.machine,
@@ -335,6 +343,10 @@ class Driver:
                 on_end=self._on_end,
             )
             self._work.set()
+
+    def _has_applied_own_term(self) -> bool:
+        start = self.node.term_start
+        return start is not None and self.node.applied_index >= start
 
     def _stop_hosting(self) -> None:
         self._host = None
@@ -356,18 +368,20 @@ class Driver:
             if (forward.epoch, forward.term) != (self.epoch, self.node.term):
                 continue  # meant for another host; its client repeats it
             command = await host.handle(forward)
-            if command is None:
-                continue
-            while self.node.transferring and host is self._host:
-                self._work.clear()
-                await self._work.wait()
-            if host is not self._host:
-                continue  # no longer the host: what was computed never happened
-            try:
-                self.node.propose(command, self._clock.monotonic())
-            except NotLeaderError:
-                self._stop_hosting()
-            self._wake.set()
+            if command is not None:
+                await self._propose(host, command)
+
+    async def _propose(self, host: Host, command: dict[str, Any]) -> None:
+        while self._host is host and self.node.transferring:
+            self._work.clear()
+            await self._work.wait()
+        if self._host is not host:
+            return  # no longer the host: what was computed never happened
+        try:
+            self.node.propose(command, self._clock.monotonic())
+        except NotLeaderError:
+            self._stop_hosting()
+        self._wake.set()
 
     # --- status ---------------------------------------------------------------------------
 

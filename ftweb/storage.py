@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from ftweb.core import Entry, HardState, Snapshot
+from ftweb.core.types import Entry, HardState, Snapshot
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
