@@ -38,7 +38,7 @@ await build({
 const files = chosen.map((name) => join(out, `${basename(name, ".ts")}.mjs`));
 const run = spawnSync(
   process.execPath,
-  ["--enable-source-maps", "--test", "--test-reporter=spec", ...files],
+  ["--enable-source-maps", "--test", `--test-reporter=${wanted === "" ? "dot" : "spec"}`, ...files],
   { stdio: "inherit", cwd: root },
 );
 process.exit(run.status ?? 1);

@@ -178,7 +178,7 @@ export class Connection {
 export interface Joining {
   readonly joined: Promise<Connection>;
   /** Takes each message of the net worker. */
-  hear(message: NetToPage): void;
+  readonly hear: (message: NetToPage) => void;
 }
 
 /** Until the welcome there is no connection, only the promise of one. */

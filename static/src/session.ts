@@ -42,6 +42,8 @@ interface Pending {
 const OUR_FAULT: ReadonlySet<string> = new Set(["bad_frame", "too_large", "too_deep"]);
 const REFUSALS = 2;
 
+const CLOSED = { code: "closed", message: "The connection was closed before the reply came." };
+
 export class Session {
   private readonly pending = new Map<number, Pending>();
   private lastSerial = 0;
@@ -52,6 +54,7 @@ export class Session {
   /** "epoch term host" that this socket's requests go to; undefined while there is none. */
   private route: string | undefined;
   private refusals = 0;
+  private closed = false;
   private out: Sent[] = [];
   private results: Result[] = [];
 
@@ -76,6 +79,10 @@ export class Session {
 
   /** Take a request whose payload has been checked. */
   request(id: number, payload: Json, limit: number, now: number): void {
+    if (this.closed) {
+      this.fail(id, CLOSED);
+      return;
+    }
     if (this.pending.size >= limit) {
       this.fail(id, {
         code: "too_many_pending",
@@ -145,10 +152,10 @@ export class Session {
     this.askedAt = undefined;
   }
 
-  /** No more requests: those without a result fail. */
+  /** No more requests: those without a result fail, and so do later ones. */
   close(): void {
-    const failure = { code: "closed", message: "The connection was closed before the reply came." };
-    for (const pending of this.pending.values()) this.fail(pending.id, failure);
+    this.closed = true;
+    for (const pending of this.pending.values()) this.fail(pending.id, CLOSED);
     this.pending.clear();
   }
 

@@ -158,5 +158,8 @@ export class Bridge {
 
 /** Node 20 has no WebSocket of its own. */
 export function openSocket(url: string): Socket {
-  return new WebSocket(url) as unknown as Socket;
+  const socket = new WebSocket(url);
+  // A browser's socket that fails to open only closes; this one would also throw.
+  socket.on("error", () => undefined);
+  return socket;
 }

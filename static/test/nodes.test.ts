@@ -1,0 +1,307 @@
+/** The node worker's life, and what the bridge is told of it. */
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import type { NodeToNet } from "../src/channels";
+import type { Failure, Sent } from "../src/frames";
+import { NodeKeeper, type NodeWorker } from "../src/nodes";
+import { CRASHES, CRASHES_MS, REBOOT_BASE_MS, REBOOT_CAP_MS } from "../src/timing";
+import { WELCOME } from "./support/bridge";
+import { ManualClock } from "./support/clock";
+
+class PlayedWorker implements NodeWorker {
+  onmessage: ((event: { data: unknown }) => void) | null = null;
+  onerror: ((event: { message: string }) => void) | null = null;
+  readonly heard: Record<string, unknown>[] = [];
+  terminated = false;
+  constructor(readonly url: string) {}
+  postMessage(text: string): void {
+    this.heard.push(JSON.parse(text) as Record<string, unknown>);
+  }
+  terminate(): void {
+    this.terminated = true;
+  }
+  say(message: NodeToNet): void {
+    this.onmessage?.({ data: JSON.stringify(message) });
+  }
+}
+
+interface Kept {
+  readonly clock: ManualClock;
+  readonly keeper: NodeKeeper;
+  readonly workers: PlayedWorker[];
+  readonly sent: (Sent | string)[];
+  readonly failures: Failure[];
+  readonly nodeId: () => string | undefined;
+  readonly last: () => PlayedWorker;
+}
+
+function kept(): Kept {
+  const clock = new ManualClock();
+  const workers: PlayedWorker[] = [];
+  const sent: (Sent | string)[] = [];
+  const failures: Failure[] = [];
+  let nodeId: string | undefined;
+  const keeper = new NodeKeeper(
+    (url) => {
+      const worker = new PlayedWorker(url);
+      workers.push(worker);
+      return worker;
+    },
+    "http://192.0.2.7:8765/ftweb/socket",
+    clock,
+    {
+      send: (frame) => sent.push(frame),
+      sendText: (text) => sent.push(text),
+      changed: (news) => {
+        nodeId = news.nodeId;
+      },
+      failed: (failure) => failures.push(failure),
+    },
+  );
+  const last = (): PlayedWorker => {
+    const worker = workers.at(-1);
+    assert.ok(worker);
+    return worker;
+  };
+  return { clock, keeper, workers, sent, failures, last, nodeId: () => nodeId };
+}
+
+/** With a node that is up, and its announcement read. */
+function up(): Kept {
+  const all = kept();
+  all.keeper.connect(WELCOME);
+  all.keeper.allow();
+  all.last().say({ kind: "up", nodeId: "n1" });
+  all.sent.length = 0;
+  return all;
+}
+
+const BEGIN = { kind: "begin", clientId: "c9", session: 7, serial: 3 } as const;
+const STUCK = { client_id: "c9", session: 7, serial: 3 };
+
+test("it boots after the welcome and the paint, whichever comes last", () => {
+  const one = kept();
+  one.keeper.connect(WELCOME);
+  assert.equal(one.workers.length, 0);
+  one.keeper.allow();
+  assert.equal(one.workers.length, 1);
+  const other = kept();
+  other.keeper.allow();
+  assert.equal(other.workers.length, 0);
+  other.keeper.connect(WELCOME);
+  assert.equal(other.workers.length, 1);
+});
+
+test("it is told where everything is, absolutely", () => {
+  const { last, keeper } = kept();
+  keeper.connect(WELCOME);
+  keeper.allow();
+  assert.equal(last().url, "http://192.0.2.7:8765/ftweb/runtime/1/node-worker.js");
+  assert.deepEqual(last().heard, [
+    {
+      kind: "start",
+      runtime: "http://192.0.2.7:8765/ftweb/runtime/1/",
+      bundleUrl: `http://192.0.2.7:8765/ftweb/bundle/${WELCOME.bundle}.zip`,
+      bundle: WELCOME.bundle,
+      visible: true,
+      welcome: WELCOME,
+    },
+  ]);
+});
+
+test("it is announced when it is up, and again on every new socket", () => {
+  const { keeper, sent, last, nodeId } = kept();
+  keeper.connect(WELCOME);
+  keeper.allow();
+  assert.deepEqual(sent, []);
+  last().say({ kind: "up", nodeId: "n1" });
+  const announced = { type: "node_up", node_id: "n1", visible: true };
+  assert.deepEqual(sent, [announced]);
+  assert.equal(nodeId(), "n1");
+  keeper.disconnect();
+  keeper.show(false);
+  keeper.connect(WELCOME);
+  assert.deepEqual(sent, [announced, { ...announced, visible: false }]);
+});
+
+test("frames pass both ways, once it is up", () => {
+  const { keeper, sent, last } = kept();
+  keeper.connect(WELCOME);
+  keeper.allow();
+  keeper.deliver("early");
+  last().say({ kind: "up", nodeId: "n1" });
+  keeper.deliver('{"type":"lost","node_id":"n2"}');
+  assert.deepEqual(last().heard.slice(1), [
+    { kind: "frame", text: '{"type":"lost","node_id":"n2"}' },
+  ]);
+  last().say({ kind: "frame", text: '{"type":"raft"}' });
+  assert.equal(sent.at(-1), '{"type":"raft"}');
+});
+
+test("hiding and showing is told to both, once", () => {
+  const { keeper, sent, last } = up();
+  keeper.show(false);
+  keeper.show(false);
+  keeper.show(true);
+  assert.deepEqual(sent, [
+    { type: "node_update", node_id: "n1", visible: false },
+    { type: "node_update", node_id: "n1", visible: true },
+  ]);
+  assert.deepEqual(last().heard.slice(1), [
+    { kind: "visible", visible: false },
+    { kind: "visible", visible: true },
+  ]);
+});
+
+test("a handler that hangs ends the worker; the bridge learns of which request", () => {
+  const { clock, sent, workers, last, nodeId } = up();
+  last().say(BEGIN);
+  clock.pass(1000);
+  assert.deepEqual(sent, [{ type: "node_down", node_id: "n1", reason: "stuck", request: STUCK }]);
+  assert.ok(workers[0]?.terminated);
+  assert.equal(nodeId(), undefined);
+  clock.pass(REBOOT_BASE_MS);
+  assert.equal(workers.length, 2);
+  last().say({ kind: "up", nodeId: "n2" });
+  assert.deepEqual(sent.at(-1), { type: "node_up", node_id: "n2", visible: true });
+});
+
+test("handlers that end in time do nothing of that", () => {
+  const { clock, sent, workers, last } = up();
+  for (let round = 0; round < 3; round++) {
+    last().say(BEGIN);
+    clock.pass(900);
+    last().say({ kind: "end" });
+  }
+  clock.pass(60_000);
+  assert.deepEqual(sent, []);
+  assert.equal(workers.length, 1);
+});
+
+test("an end without a socket is told on the next one, before anything else", () => {
+  const { clock, keeper, sent, last, workers } = up();
+  last().say(BEGIN);
+  keeper.disconnect();
+  clock.pass(1000);
+  assert.deepEqual(sent, []);
+  clock.pass(60_000);
+  assert.equal(workers.length, 1, "and none is started without a socket");
+  keeper.connect(WELCOME);
+  assert.deepEqual(sent, [{ type: "node_down", node_id: "n1", reason: "stuck", request: STUCK }]);
+  assert.equal(workers.length, 2);
+});
+
+test("handlers that hang one after the other: longer waits, but never given up", () => {
+  const { clock, workers, last } = up();
+  const waits: number[] = [];
+  for (let round = 0; round < 10; round++) {
+    last().say({ kind: "up", nodeId: `n${round}` });
+    last().say(BEGIN);
+    clock.pass(1000);
+    waits.push(clock.wait ?? Infinity);
+    clock.pass(REBOOT_CAP_MS);
+  }
+  assert.equal(workers.length, 11);
+  assert.deepEqual(waits.slice(0, 3), [500, 1000, 2000]);
+  assert.equal(waits.at(-1), REBOOT_CAP_MS);
+});
+
+test("a worker that crashes again and again is given up", () => {
+  const { clock, workers, last, sent, failures } = up();
+  last().onerror?.({ message: "out of memory" });
+  assert.deepEqual(sent, [{ type: "node_down", node_id: "n1", reason: "crashed" }]);
+  for (let round = 1; round < CRASHES; round++) {
+    clock.pass(REBOOT_CAP_MS / 4);
+    last().say({ kind: "failed", stage: "app", message: "app.py:3" });
+  }
+  assert.equal(workers.length, CRASHES);
+  clock.pass(10 * CRASHES_MS);
+  assert.equal(workers.length, CRASHES);
+  assert.deepEqual(failures.at(-1), { code: "node_failed", message: "app: app.py:3" });
+});
+
+test("a crash now and then is not held against it", () => {
+  const { clock, workers, last } = up();
+  for (let round = 0; round < 3 * CRASHES; round++) {
+    last().onerror?.({ message: "?" });
+    clock.pass(CRASHES_MS);
+    last().say({ kind: "up", nodeId: `n${round}` });
+  }
+  assert.equal(workers.length, 3 * CRASHES + 1);
+});
+
+test("failing to load without a bridge is not held against it", () => {
+  const { keeper, workers, last } = kept();
+  keeper.allow();
+  for (let round = 0; round < 2 * CRASHES; round++) {
+    keeper.connect(WELCOME);
+    keeper.disconnect();
+    last().say({ kind: "failed", stage: "pyodide", message: "no network" });
+  }
+  assert.equal(workers.length, 2 * CRASHES);
+});
+
+test("another app or another server needs another worker, the same ones do not", () => {
+  const { keeper, workers, last } = up();
+  keeper.disconnect();
+  keeper.connect(WELCOME);
+  assert.equal(workers.length, 1);
+  keeper.connect({ ...WELCOME, bundle: "1".repeat(64) });
+  assert.equal(workers.length, 2);
+  assert.ok(workers[0]?.terminated);
+  last().say({ kind: "up", nodeId: "n2" });
+  keeper.connect({ ...WELCOME, guid: "g2", bundle: "1".repeat(64) });
+  assert.equal(workers.length, 3);
+});
+
+test("leaving says so and ends the worker; coming back is a new one", () => {
+  const { clock, keeper, sent, workers, last } = up();
+  keeper.leave();
+  assert.deepEqual(sent, [{ type: "node_down", node_id: "n1", reason: "leaving" }]);
+  assert.ok(workers[0]?.terminated);
+  clock.pass(60_000);
+  assert.equal(workers.length, 1);
+  keeper.allow();
+  keeper.connect(WELCOME);
+  last().say({ kind: "up", nodeId: "n2" });
+  assert.equal(workers.length, 2);
+  assert.deepEqual(sent.at(-1), { type: "node_up", node_id: "n2", visible: true });
+});
+
+test("leaving while the next start waits: nothing starts", () => {
+  const { clock, keeper, workers, last } = up();
+  last().onerror?.({ message: "?" });
+  keeper.leave();
+  clock.pass(60_000);
+  assert.equal(workers.length, 1);
+});
+
+test("a node id that is taken is given up for another", () => {
+  const { clock, keeper, sent, workers } = up();
+  keeper.replace();
+  clock.pass(REBOOT_BASE_MS);
+  assert.deepEqual(sent, [{ type: "node_down", node_id: "n1", reason: "crashed" }]);
+  assert.equal(workers.length, 2);
+});
+
+test("what the worker says is checked", (t) => {
+  const warned = t.mock.method(console, "warn", () => undefined);
+  const { last, sent, nodeId } = up();
+  for (const data of [undefined, 7, "{", "[]", '{"kind":"up"}', '{"kind":"up","nodeId":7}']) {
+    last().onmessage?.({ data });
+  }
+  assert.equal(warned.mock.callCount(), 6);
+  assert.deepEqual(sent, []);
+  assert.equal(nodeId(), "n1");
+});
+
+test("an ended worker is not heard any more", () => {
+  const { keeper, workers, sent } = up();
+  const handler = workers[0]?.onmessage;
+  keeper.leave();
+  sent.length = 0;
+  assert.ok(handler);
+  assert.equal(workers[0]?.onmessage, null);
+});
