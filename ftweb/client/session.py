@@ -1,0 +1,356 @@
+"""What a client says and when, without I/O: frames in, frames and events out.
+
+The rules that make a request happen exactly once, whatever socket or host it meets:
+
+1. One *client session*, a number that the log gave, outlives sockets and hosts. It is asked
+   for when there is a host (``open_session``) and asked for again until it comes.
+2. Every request has a serial of its own, growing by one, never reused, also not in a later
+   session. It is kept until its reply is here, and repeated as it is: the replicas
+   answer a serial they know from their cache.
+3. Bridges do not queue. Without a host, requests are only kept. Whenever ``status`` names a new
+   (epoch, term, host), and on each new socket, everything kept is sent again in serial order.
+4. As a last resort (a frame lost with nothing else to tell of it) what has waited for
+   ``resend_after`` is sent again on the next tick.
+5. ``acknowledged`` is the serial below the lowest one kept: those replies may be dropped. No
+   serial is further ahead of it than the replies that replicas keep (``pending_requests``), so an
+   unanswered request is never forgotten while later ones are answered.
+6. After ``session_expired`` nobody can say whether a request of that session was run, so all
+   that were ever sent in it fail with that code. What was never sent goes into the next session.
+7. A message is handled once: (index, position) only grows within an epoch. After a reconnect
+   the last index is asked for again, since the socket may have closed between its positions.
+
+One such object per connection; times are seconds of any steady clock.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from ftweb import frames
+from ftweb.client.state import StateCopy
+from ftweb.errors import RequestError
+from ftweb.limits import PENDING_REQUESTS, PING_SECONDS
+
+FATAL_CODES = frozenset({"bad_token", "version_mismatch", "too_large", "too_deep"})
+"""Errors that connecting again cannot heal: the same hello or request would be refused again."""
+
+MISSED_PINGS = 2
+"""A bridge that let so many pings pass in complete silence is taken for gone."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Welcomed:
+    """The bridge let us in."""
+
+    welcome: frames.Welcome
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Replied:
+    """The one result of a request."""
+
+    serial: int
+    payload: Any = None
+    error: frames.Failure | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Received:
+    """A message sent by a handler."""
+
+    payload: Any
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StateChanged:
+    """The state copy has a new value."""
+
+    value: Any
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StatusChanged:
+    """The bridge told of another host, quorum or head count."""
+
+    status: frames.Status
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Refused:
+    """The bridge told why it closes the connection; ``final`` when reconnecting is no use."""
+
+    code: str
+    message: str
+    final: bool
+
+
+type Event = Welcomed | Replied | Received | StateChanged | StatusChanged | Refused
+
+
+@dataclass(kw_only=True, slots=True)
+class _Pending:
+    payload: Any
+    sent_at: float | None = None
+    """When it was last sent in the current session, on whatever socket; None: never."""
+
+
+class ClientSession:
+    """The sans-I/O half of a client connection.
+
+    Feed it with :meth:`opened`, :meth:`closed`, :meth:`receive`, :meth:`request` and
+    :meth:`tick`; after each, send what :meth:`frames_to_send` hands over and act on
+    :meth:`events`. Both drain: what was handed over is not kept.
+    """
+
+    def __init__(
+        self,
+        *,
+        client_key: str,
+        device_key: str,
+        token: str,
+        resend_after: float = PING_SECONDS,
+    ) -> None:
+        self.state = StateCopy()
+        self.status: frames.Status | None = None
+        self.welcome: frames.Welcome | None = None
+        """The latest; ``None`` before the first."""
+        self.connected = False
+        """There is a socket, and its bridge has said welcome."""
+
+        self._client_key = client_key
+        self._device_key = device_key
+        self._token = token
+        self._resend_after = resend_after
+        self._pending: dict[int, _Pending] = {}
+        self._last_serial = 0
+        self._session: int | None = None
+        self._expired_session = 0
+        self._session_asked_at: float | None = None
+        self._route: tuple[int, int, str] | None = None
+        """(epoch, term, host) that this socket's requests go to; None while there is none."""
+        self._last_message = (0, 0)
+        self._resyncing = False
+        self._heard_at = 0.0
+        self._pinged: tuple[int, float] | None = None
+        self._ping_count = 0
+        self._rtt = 0.0
+        self._out: list[frames.Frame] = []
+        self._events: list[Event] = []
+
+    # --- what happens to us ---------------------------------------------------------------
+
+    def opened(self, now: float) -> None:
+        """A socket is open: say hello."""
+        self.connected = False
+        self._route = None
+        self._resyncing = False
+        self._pinged = None
+        self._heard_at = now
+        self._out = [
+            frames.Hello(
+                version=frames.PROTOCOL_VERSION,
+                client_key=self._client_key,
+                device_key=self._device_key,
+                token=self._token,
+                client="python",
+                epoch=self.state.epoch,
+                state_index=self.state.index,
+                message_index=max(0, self._last_message[0] - 1),
+            )
+        ]
+
+    def closed(self) -> None:
+        """The socket is gone. Requests are kept."""
+        self.connected = False
+        self._route = None
+        self._out = []
+
+    def request(self, payload: Any, now: float) -> int:
+        """Take a request, already checked to be JSON and within bounds.
+
+        Returns:
+            Its serial; exactly one :class:`Replied` will bear it.
+
+        Raises:
+            RequestError: ``too_many_pending``.
+        """
+        limit = self.welcome.limits.pending_requests if self.welcome else PENDING_REQUESTS
+        if self._last_serial - self._acknowledged >= limit:
+            raise RequestError(
+                f"Too many requests are unanswered: a connection may be {limit} ahead of its "
+                "oldest one without a reply. Wait for replies first.",
+                code="too_many_pending",
+            )
+        self._last_serial += 1
+        self._pending[self._last_serial] = pending = _Pending(payload=payload)
+        if self._route is not None and self._session is not None:
+            self._send(self._last_serial, pending, now)
+        elif self._route is not None:
+            self._ask_session(now)
+        return self._last_serial
+
+    def leave(self) -> None:
+        """Say that we go on purpose."""
+        if self.connected:
+            self._out.append(frames.Bye())
+
+    def tick(self, now: float) -> bool:
+        """Ping, and repeat what has waited for too long. To be called every ping interval.
+
+        Returns:
+            Whether the connection still lives; if not, close the socket and open another.
+        """
+        ping_seconds = self.welcome.limits.ping_seconds if self.welcome else PING_SECONDS
+        if now - self._heard_at > ping_seconds * (MISSED_PINGS + 0.5):
+            return False
+        if not self.connected:
+            return True
+        self._ping_count += 1
+        self._pinged = (self._ping_count, now)
+        self._out.append(frames.Ping(n=self._ping_count, rtt=self._rtt))
+        if self._route is not None:
+            if self._session is None and self._session_asked_at is not None:
+                if now - self._session_asked_at >= self._resend_after:
+                    self._ask_session(now, again=True)
+            elif self._session is not None:
+                for serial, pending in self._pending.items():
+                    if pending.sent_at is None or now - pending.sent_at >= self._resend_after:
+                        self._send(serial, pending, now)
+        return True
+
+    def receive(self, frame: frames.Frame, now: float) -> None:
+        """Take a frame from the bridge. Frames that are not for clients are ignored."""
+        self._heard_at = now
+        match frame:
+            case frames.Reply():
+                self._replied(frame, now)
+            case frames.Change():
+                self._changed(self.state.change(frame))
+            case frames.State():
+                self._resyncing = False
+                self._changed(self.state.replace(frame))
+            case frames.Message():
+                if (frame.index, frame.position) > self._last_message:
+                    self._last_message = (frame.index, frame.position)
+                    self._events.append(Received(payload=frame.payload))
+            case frames.Status():
+                self._status_came(frame, now)
+            case frames.Session():
+                self._session_came(frame.session, now)
+            case frames.Pong():
+                if self._pinged is not None and self._pinged[0] == frame.n:
+                    self._rtt = (now - self._pinged[1]) * 1000.0
+            case frames.Ping():
+                self._out.append(frames.Pong(n=frame.n))
+            case frames.Welcome():
+                self.welcome = frame
+                self.connected = True
+                self._events.append(Welcomed(welcome=frame))
+            case frames.Error():
+                if frame.fatal:
+                    final = frame.code in FATAL_CODES
+                    self._events.append(
+                        Refused(code=frame.code, message=frame.message, final=final)
+                    )
+            case _:
+                pass
+
+    # --- what we want ---------------------------------------------------------------------
+
+    def frames_to_send(self) -> list[frames.Frame]:
+        """The frames to send now, in order."""
+        out, self._out = self._out, []
+        return out
+
+    def events(self) -> list[Event]:
+        """What has happened, in order."""
+        events, self._events = self._events, []
+        return events
+
+    @property
+    def pending(self) -> int:
+        """Requests without a result."""
+        return len(self._pending)
+
+    # --- inside ---------------------------------------------------------------------------
+
+    @property
+    def _acknowledged(self) -> int:
+        return next(iter(self._pending), self._last_serial + 1) - 1
+
+    def _send(self, serial: int, pending: _Pending, now: float) -> None:
+        assert self._session is not None
+        pending.sent_at = now
+        self._out.append(
+            frames.Request(
+                session=self._session,
+                serial=serial,
+                acknowledged=self._acknowledged,
+                payload=pending.payload,
+            )
+        )
+
+    def _send_all(self, now: float) -> None:
+        for serial, pending in self._pending.items():
+            self._send(serial, pending, now)
+
+    def _ask_session(self, now: float, *, again: bool = False) -> None:
+        if again or self._session_asked_at is None:
+            self._session_asked_at = now
+            self._out.append(frames.OpenSession())
+
+    def _session_came(self, session: int, now: float) -> None:
+        if self._session is not None or session <= self._expired_session:
+            return
+        self._session = session
+        self._session_asked_at = None
+        if self._route is not None:
+            self._send_all(now)
+
+    def _status_came(self, status: frames.Status, now: float) -> None:
+        if self.status is not None and status.epoch > self.status.epoch:
+            # Another history: its log indexes say nothing about those seen before.
+            self._last_message = (0, 0)
+            self._expired_session = 0
+        if status != self.status:
+            self.status = status
+            self._events.append(StatusChanged(status=status))
+        route = None if status.host is None else (status.epoch, status.term, status.host)
+        if route == self._route:
+            return
+        self._route = route
+        if route is None:
+            return
+        if self._session is None:
+            # Opened ahead of the first request, which then needs one way through the log only.
+            self._ask_session(now, again=True)
+        else:
+            self._send_all(now)
+
+    def _replied(self, reply: frames.Reply, now: float) -> None:
+        pending = self._pending.pop(reply.serial, None)
+        if pending is None:
+            return
+        self._events.append(Replied(serial=reply.serial, payload=reply.payload, error=reply.error))
+        if reply.error is not None and reply.error.code == "session_expired":
+            self._expire(reply.error, now)
+
+    def _expire(self, failure: frames.Failure, now: float) -> None:
+        """Rule 6."""
+        if self._session is not None:
+            self._expired_session = self._session
+        self._session = None
+        lost = [serial for serial, pending in self._pending.items() if pending.sent_at is not None]
+        for serial in lost:
+            del self._pending[serial]
+            self._events.append(Replied(serial=serial, error=failure))
+        if self._route is not None:
+            self._ask_session(now, again=True)
+
+    def _changed(self, changed: bool | None) -> None:
+        if changed:
+            self._events.append(StateChanged(value=self.state.value))
+        elif changed is None and not self._resyncing:
+            self._resyncing = True
+            self._out.append(frames.Resync())
