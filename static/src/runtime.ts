@@ -32,6 +32,8 @@ export class Runtime {
   private readonly status: StatusKeeper;
   private stream: Position = NOWHERE;
   private resyncing = false;
+  /** The highest that the bridge has told of. */
+  private epoch = 0;
   /** The last message handled: (index, position). */
   private heard = { index: 0, position: -1 };
   /** Index of the first state: messages up to it were sent before we came. */
@@ -52,9 +54,13 @@ export class Runtime {
       lost: () => this.lost(),
       refused: (error, final) => {
         const { code, message } = error;
-        this.status.learn({ error: { code, message }, ended: final });
         if (code === "node_id_in_use") this.nodes.replace();
-        if (error.fatal) this.session.refused({ code, message });
+        if (error.fatal) {
+          this.status.learn({ error: { code, message }, ended: final });
+          this.session.refused({ code, message });
+        } else {
+          console.warn(`ftweb: ${message}`);
+        }
         if (final) {
           this.session.close();
           this.nodes.leave();
@@ -69,8 +75,14 @@ export class Runtime {
       sendText: (text) => {
         if (this.link.backlog <= NODE_BACKLOG_BYTES) this.link.sendText(text);
       },
-      changed: (news) => this.status.learn(news),
-      failed: (error) => this.status.learn({ error }),
+      changed: (news) => {
+        const { nodeError } = this.status.known;
+        this.status.learn({
+          ...news,
+          nodeError: news.nodeId === undefined ? nodeError : undefined,
+        });
+      },
+      failed: (nodeError) => this.status.learn({ nodeError }),
     });
     this.nodes.show(start.visible);
     this.watchedAt = clock.wall();
@@ -146,7 +158,8 @@ export class Runtime {
     this.world.tell({ kind: "welcome", welcome, another });
     if (another) {
       this.session.reset();
-      this.forget();
+      this.epoch = 0;
+      this.forgetMessages();
       this.resync();
     }
     this.nodes.connect(welcome);
@@ -164,19 +177,14 @@ export class Runtime {
       case "message":
         this.message(frame);
         break;
-      case "status": {
-        const before = this.status.known.status;
-        if (before !== undefined && frame.epoch > before.epoch) {
-          // Another history: its log indexes say nothing about those seen before.
-          this.heard = { index: 0, position: -1 };
-          this.floor = 0;
-        }
+      case "status":
+        this.enter(frame.epoch);
         this.status.learn({ status: frame, heard: true });
         this.session.status(frame, this.now());
         break;
-      }
       case "state":
       case "change":
+        this.enter(frame.epoch);
         switch (follow(this.stream, frame)) {
           case "apply":
             this.stream = { epoch: frame.epoch, index: frame.index };
@@ -192,6 +200,13 @@ export class Runtime {
         }
     }
     this.flush();
+  }
+
+  /** Another history has begun: its log indexes say nothing about those seen before. */
+  private enter(epoch: number): void {
+    if (epoch <= this.epoch) return;
+    if (this.epoch > 0) this.forgetMessages();
+    this.epoch = epoch;
   }
 
   private message(frame: Message): void {
@@ -215,8 +230,7 @@ export class Runtime {
     this.link.send({ type: "resync" });
   }
 
-  private forget(): void {
-    this.stream = NOWHERE;
+  private forgetMessages(): void {
     this.floor = 0;
     this.heard = { index: 0, position: -1 };
   }

@@ -26,7 +26,10 @@ export interface Facts {
   nodeId: string | undefined;
   node: NodeStatus | undefined;
   pending: number;
+  /** Why the link ended, until it is back. */
   error: Failure | undefined;
+  /** Why there is no node, until there is one. */
+  nodeError: Failure | undefined;
   /** The connection has ended for good, by the page or by a refusal. */
   ended: boolean;
 }
@@ -40,6 +43,7 @@ export const NOTHING_KNOWN: Facts = {
   node: undefined,
   pending: 0,
   error: undefined,
+  nodeError: undefined,
   ended: false,
 };
 
@@ -80,7 +84,7 @@ export function toStatus(facts: Facts, state: Condition): FtwebStatus {
     quorum: connected && (status?.quorum ?? false),
     pending: facts.pending,
     participants: status?.participants ?? 0,
-    error: facts.error ?? null,
+    error: facts.error ?? facts.nodeError ?? null,
   };
 }
 

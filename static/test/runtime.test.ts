@@ -189,6 +189,23 @@ test("who has heard no message yet asks for those since the first state", async 
   assert.equal(hello["message_index"], 4);
 });
 
+test("in a new epoch messages are numbered anew", async (t) => {
+  const { bridge, page, peer } = await joined(t);
+  peer.say({ type: "state", epoch: 1, index: 50, value: {} });
+  peer.say({ type: "message", index: 51, position: 0, payload: "old" });
+  await until(() => page.of("message").length === 1, "the message");
+  peer.socket.close();
+  const again = await bridge.accept();
+  await again.welcome();
+  // As bridges do: the state first, then the messages, then the status.
+  again.say(
+    { type: "state", epoch: 2, index: 9, value: {} },
+    { type: "message", index: 10, position: 0, payload: "new" },
+    { ...STATUS, epoch: 2 },
+  );
+  await until(() => page.of("message").length === 2, "the new epoch's message");
+});
+
 test("the change stream passes on, a gap asks for the whole, once", async (t) => {
   const { bridge, page, runtime, peer } = await joined(t);
   const change = { type: "change", epoch: 1, patch: [] };
@@ -274,8 +291,9 @@ test("a handler that hangs takes its worker with it, and a new node comes", asyn
   peer.say({ ...forward, payload: "crash" });
   const down = await peer.expect("node_down");
   assert.equal(down["reason"], "crashed");
-  await peer.expect("node_up");
   assert.equal(page.status?.error?.code, "node_failed");
+  await peer.expect("node_up");
+  assert.equal(page.status?.error, null);
 });
 
 test("leaving: the node goes down, goodbye, closed; coming back joins with the same client", async (t) => {
