@@ -63,12 +63,11 @@ class Bridge:
 
     def forward(self, *, serial: int = 0, payload: object = None) -> frames.Forward:
         """A request of the one client, for the host of now."""
-        opened = [effect for effect in self.effects if isinstance(effect, SessionOpened)]
         return frames.Forward(
             epoch=self.driver.epoch,
             term=self.driver.status.term,
             source=SOURCE,
-            session=opened[0].session if serial else 0,
+            session=(self.session or 0) if serial else 0,
             serial=serial,
             payload=payload,
         )
@@ -83,6 +82,14 @@ class Bridge:
     def led_by(self, node_id: str) -> bool:
         """Does this replica follow that node?"""
         return self.driver.status.leader_id == NodeId(node_id)
+
+    @property
+    def session(self) -> int | None:
+        """The client's session, once committed."""
+        for effect in self.effects:
+            if isinstance(effect, SessionOpened):
+                return effect.session
+        return None
 
     def reply(self, serial: int) -> Replied | None:
         """The client's reply, once committed."""

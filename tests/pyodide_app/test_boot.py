@@ -11,7 +11,7 @@ from ftweb import codec, frames
 from tests.pyodide_app.bridge import SOURCE, Bridge
 from tests.pyodide_app.conftest import BootWorker
 
-pytestmark = pytest.mark.packaging
+pytestmark = pytest.mark.pyodide
 
 
 async def test_hosts_an_app(
@@ -41,7 +41,7 @@ async def test_hosts_an_app(
         bridge.join(up["nodeId"])
         await bridge.until(lambda: bridge.led_by(up["nodeId"]))
         to_tab(bridge.forward())
-        await bridge.until(lambda: len(bridge.effects) > 0)
+        await bridge.until(lambda: bridge.session is not None)
         to_tab(bridge.forward(serial=1, payload={"add": 3}))
         await bridge.until(lambda: bridge.reply(1) is not None)
         reply = bridge.reply(1)

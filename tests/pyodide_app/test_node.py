@@ -73,7 +73,7 @@ async def test_hosts_and_replies_through_the_bridge(tmp_path: Path, server: Serv
             node.receive(json.dumps({"kind": "frame", "text": codec.encode(forward)}))
 
         ask(bridge.forward())
-        await bridge.until(lambda: len(bridge.effects) > 0)
+        await bridge.until(lambda: bridge.session is not None)
         ask(bridge.forward(serial=1, payload={"add": 2}))
         await bridge.until(lambda: bridge.reply(1) is not None)
         reply = bridge.reply(1)
@@ -100,7 +100,7 @@ async def test_a_frame_that_is_none_is_dropped(tmp_path: Path, server: Server) -
         node.receive(json.dumps({"kind": "frame", "text": "{"}))
         node.receive(json.dumps({"kind": "visible", "visible": False}))
         node.receive(json.dumps({"kind": "frame", "text": codec.encode(bridge.forward())}))
-        await bridge.until(lambda: len(bridge.effects) > 0)
+        await bridge.until(lambda: bridge.session is not None)
         assert not any(post["kind"] == "failed" for post in posts)
 
 
