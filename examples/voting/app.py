@@ -220,7 +220,7 @@ def check_choice(poll: Mapping[str, Any], choice: Any) -> str | list[str]:
             raise Refusal("bad_choice", f"Write an answer of up to {ANSWER_CHARS} characters.")
         return answer
     if kind == "rating":
-        if isinstance(choice, int) and not isinstance(choice, bool):
+        if isinstance(choice, int) and 1 <= choice <= 5:
             choice = str(choice)
         if not isinstance(choice, str) or choice not in STEPS:
             raise Refusal("bad_choice", "A rating goes from 1 to 5.")

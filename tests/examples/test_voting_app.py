@@ -210,7 +210,9 @@ async def test_rating(voting: Classroom, options: Any) -> None:
     assert set(voting.state["polls"][poll_id]["ballots"].values()) == {"1", "4", "5"}
 
 
-@pytest.mark.parametrize("choice", [None, "", "0", "6", 0, 6, -1, 3.0, 2.5, True, "3.0", ["3"], {}])
+@pytest.mark.parametrize(
+    "choice", [None, "", "0", "6", 0, 6, -1, 2**60, 3.0, 2.5, True, "3.0", ["3"], {}]
+)
 async def test_bad_rating(voting: Classroom, choice: Any) -> None:
     poll_id = await create(voting, kind="rating", options=[])
     assert await refused_vote(voting, poll_id, choice) == "bad_choice"

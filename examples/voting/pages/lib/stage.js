@@ -39,8 +39,8 @@ export function createStage(id, poll, send) {
       covered = !covered;
       showCover();
     },
-  }, "Cover the bars here");
-  const covering = h("p", { class: "covering", hidden: true }, "The result is covered until everybody has voted.");
+  }, "Cover the result here");
+  const covering = h("p", { class: "covering", hidden: true }, "The result is covered for now.");
   const open = h("button", { type: "button", class: "primary", "data-testid": "close-poll", onclick: () => send(open.value) });
   const show = h("button", { type: "button", class: "plain", "data-testid": "show-results", onclick: () => send(show.value) });
   const remove = createRemove(() => send("delete_poll"));
@@ -50,7 +50,7 @@ export function createStage(id, poll, send) {
     setAttribute(body.element, "aria-hidden", covered ? "true" : null);
     setAttribute(covering, "hidden", !covered);
     setAttribute(cover, "aria-pressed", covered ? "true" : "false");
-    setText(cover, covered ? "Uncover the bars" : "Cover the bars here");
+    setText(cover, covered ? "Uncover the result" : "Cover the result here");
   }
 
   const element = h(
