@@ -53,6 +53,7 @@ CODES: Final[dict[str, str]] = {
     "app_missing": "There is no app at that path.",
     "app_broken": "The app failed to import; file and line are given.",
     "port_in_use": "Another program listens on that port.",
+    "cannot_listen": "The address or port given to listen on cannot be used on this machine.",
     "server_not_found": "No server of that name answers on this network.",
     "connect_failed": "The server could not be reached.",
     "closed": "The connection was closed before the reply came.",

@@ -1,0 +1,156 @@
+"""The commands, their options and their help. ``docs/cli.md`` is made of these texts."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+import ftweb
+from ftweb.cli import errors
+from ftweb.cli.errors import debugging
+
+_SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 88}
+
+
+@click.group(invoke_without_command=True, context_settings=_SETTINGS)
+@click.version_option(ftweb.__version__, prog_name="ftweb", message="%(prog)s %(version)s")
+@click.pass_context
+def cli(context: click.Context) -> None:
+    """Run a web app whose server lives in the audience's own browser tabs.
+
+    \b
+    Examples:
+      ftweb run examples/voting     serve an app on this network, open its page
+      ftweb browse                  list the servers on this network
+
+    FTWEB_DEBUG=1 shows tracebacks and debug logs.
+    """
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
+
+
+@cli.command()
+@click.argument("app_dir", metavar="APP_DIR", type=click.Path(path_type=Path))
+@click.option("--name", metavar="NAME", help="Name of this server; default: the app's own.")
+@click.option(
+    "--host",
+    metavar="A",
+    default="0.0.0.0",
+    help="Address to listen on; default: all of this machine's.",
+)
+@click.option(
+    "--port",
+    metavar="PORT",
+    type=click.IntRange(0, 65535),
+    default=8765,
+    show_default=True,
+    help="Port to listen on; 0 lets the system choose.",
+)
+@click.option(
+    "--data",
+    metavar="DIR",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Where tokens and saved votes are kept; default: a directory of this app and name "
+    "among the user's data.",
+)
+@click.option("--no-browser", is_flag=True, help="Do not open the presenter's page.")
+@click.option("--no-mdns", is_flag=True, help="Do not publish the server by name.")
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="Say where the server is as one line of JSON on stdout; logs go to stderr.",
+)
+def run(
+    app_dir: Path,
+    name: str | None,
+    host: str,
+    port: int,
+    data: Path | None,
+    no_browser: bool,
+    no_mdns: bool,
+    as_json: bool,
+) -> None:
+    """Serve the app in APP_DIR on this network until Ctrl-C.
+
+    APP_DIR holds app.py (the server, with ftweb.init_server) and pages/ (index.html and
+    presenter.html). Prints the address and a QR code for phones, and opens the presenter's page
+    in this machine's browser, whose tab then runs the server.
+
+    \b
+    Examples:
+      ftweb run examples/voting
+      ftweb run examples/voting --name "Physics 101" --port 8000
+      ftweb run my_app --data ./saved        keep tokens and state in ./saved
+      BROWSER=none ftweb run my_app          like --no-browser
+      ftweb run my_app --json                for scripts: name, guid, port, urls,
+                                             join_url, presenter_url, join_token,
+                                             presenter_token
+    """
+    from ftweb.cli.run import RunOptions, run_app
+
+    run_app(
+        RunOptions(
+            app_dir=app_dir,
+            name=name,
+            host=host,
+            port=port,
+            data=data,
+            open_browser=not no_browser,
+            mdns=not no_mdns,
+            as_json=as_json,
+        )
+    )
+
+
+@cli.command()
+@click.option(
+    "--timeout",
+    metavar="S",
+    type=click.FloatRange(0, min_open=True),
+    default=3.0,
+    show_default=True,
+    help="Seconds to listen.",
+)
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="Print one JSON object per server, each on a line, once the time is over.",
+)
+def browse(timeout: float, as_json: bool) -> None:
+    """List the servers on this network, found by mDNS.
+
+    A server is shown as it was last heard of: when its host changes while this listens, the
+    newer (epoch, term) counts; one that said goodbye is left out. Finding none is no error.
+
+    \b
+    Examples:
+      ftweb browse
+      ftweb browse --timeout 10
+      ftweb browse --json           name, type, host, addresses, port, url, path,
+                                    guid, epoch, term, node
+    """
+    from ftweb.cli.browse import browse_network
+
+    browse_network(timeout=timeout, as_json=as_json)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The ``ftweb`` command. Does not return.
+
+    Args:
+        arguments: instead of the process's own.
+    """
+    try:
+        status = cli.main(args=arguments, prog_name="ftweb", standalone_mode=False)
+    except (click.Abort, KeyboardInterrupt):
+        status = 130  # as a shell has it for SIGINT, here: before there was anything to stop
+    except Exception as error:
+        if debugging() and not isinstance(error, click.ClickException):
+            raise
+        status = errors.report(error)
+    sys.exit(status if isinstance(status, int) else 0)
