@@ -31,6 +31,7 @@ module                        concept
 
 from __future__ import annotations
 
+from ftweb.app import commands
 from ftweb.app.effects import Changed, Effect, Replied, Sent, SessionOpened
 from ftweb.app.host import Host
 from ftweb.app.loader import load_app
@@ -47,6 +48,7 @@ __all__ = [
     "Server",
     "SessionOpened",
     "Source",
+    "commands",
     "init_server",
     "load_app",
 ]

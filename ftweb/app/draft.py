@@ -40,7 +40,7 @@ class Scope:
         self.recorder = recorder
         self.open = True
 
-    def root(self) -> DraftDict | DraftList:
+    def root(self) -> Any:
         """The draft of the whole state.
 
         Raises:

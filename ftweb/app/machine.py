@@ -26,6 +26,9 @@ _VERSION = 1
 class Machine:
     """One replica's copy.
 
+    Args:
+        sessions: an empty table; tests give one with small limits, the same on all replicas.
+
     Attributes:
         state: the app's committed state. Not to be changed by anybody else.
         guid, name, bundle: which app; empty before the first command.
@@ -33,13 +36,13 @@ class Machine:
         sessions: the client sessions.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, sessions: Sessions | None = None) -> None:
         self.state: Json = None
         self.guid = ""
         self.name = ""
         self.bundle = ""
         self.applied_index: Index = 0
-        self.sessions = Sessions()
+        self.sessions = Sessions() if sessions is None else sessions
 
     @property
     def clock(self) -> int:
@@ -156,7 +159,7 @@ class Machine:
             content: Any = payload.decode(text)
             if content["version"] != _VERSION:
                 raise ValueError(f"version {content['version']!r}, expected {_VERSION}")
-            sessions = Sessions()
+            sessions = self.sessions.empty()
             sessions.load(content["sessions"])
             state: Json = content["state"]
             index = int(content["applied_index"])

@@ -22,7 +22,7 @@ import jsonpointer
 from ftweb.app import payload
 from ftweb.app.draft import DraftDict, DraftList, Scope
 from ftweb.core.types import Json
-from ftweb.errors import FrameError, FtwebError
+from ftweb.errors import FrameError, FtwebError, LimitError
 from ftweb.limits import CHANGE_BYTES
 
 type Patch = list[dict[str, Json]]
@@ -98,12 +98,14 @@ def perform(patch: Patch, scope: Scope) -> None:
 
     Raises:
         FtwebError: ``bad_change``; nothing was changed.
+        LimitError: ``too_large``: it moves and copies more than a change may hold; likewise.
     """
     recorder = scope.recorder
     mark = recorder.mark()
+    carried = 0
     try:
         for number, operation in enumerate(patch):
-            _perform(operation, number, scope)
+            carried += _perform(operation, number, scope, CHANGE_BYTES - carried)
     except BaseException:
         recorder.rollback(mark)
         raise
@@ -126,32 +128,39 @@ def split_pointer(pointer: Any, number: int | None = None) -> list[str]:
     return [step.replace("~1", "/").replace("~0", "~") for step in pointer[1:].split("/")]
 
 
-def _perform(operation: dict[str, Json], number: int, scope: Scope) -> None:
+def _perform(operation: dict[str, Json], number: int, scope: Scope, budget: int) -> int:
+    """Carry out one operation; gives the bytes that it moved or copied."""
     op = operation["op"]
     path = split_pointer(operation["path"], number)
     if op == "test":
         if not _equal(_find(scope, path, number), operation["value"]):
             raise _bad(f"the test of {operation['path']!r} failed", number)
-        return
+        return 0
     if op == "remove":
         _remove(scope, path, number)
-        return
+        return 0
     if op == "replace":
         _find(scope, path, number)
         _put(scope, path, operation["value"], number, replace=True)
-        return
+        return 0
     if op == "add":
         _put(scope, path, operation["value"], number)
-        return
+        return 0
     source = split_pointer(operation["from"], number)
-    value = payload.clone(_find(scope, source, number))
+    value = _find(scope, source, number)
+    # Before it is done: a few dozen copies of a list into itself would fill any memory.
+    size = payload.size(value)
+    if size > budget:
+        raise LimitError(f"The patch moves or copies more than {CHANGE_BYTES} bytes.")
+    value = payload.clone(value)
     if op == "move":
         if source == path:
-            return
+            return 0
         if path[: len(source)] == source:
             raise _bad("a value cannot be moved into itself", number)
         _remove(scope, source, number)
     _put(scope, path, value, number)
+    return size
 
 
 def _find(scope: Scope, path: list[str], number: int) -> Json:

@@ -209,9 +209,13 @@ class Sessions:
 
     # --- the whole ----------------------------------------------------------------------------
 
+    def empty(self) -> Sessions:
+        """A new table with the same limits."""
+        return Sessions(most=self._most, seconds=self._age / 1000, chars=self._chars)
+
     def copy(self) -> Sessions:
         """A table of its own, with the same content."""
-        other = Sessions(most=self._most, seconds=self._age / 1000, chars=self._chars)
+        other = self.empty()
         other.clock, other.time, other._weight = self.clock, self.time, self._weight
         other._sessions = {
             client_id: _Session(

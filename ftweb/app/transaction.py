@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from ftweb.app import patch, payload
 from ftweb.app.commands import Outgoing
-from ftweb.app.draft import DraftDict, DraftList, Scope
+from ftweb.app.draft import Scope
 from ftweb.app.recorder import Recorded, Recorder
 from ftweb.core.types import Json
 from ftweb.errors import FtwebError, LimitError
@@ -43,7 +43,7 @@ class Transaction:
         return self.recorder.alive
 
     @contextmanager
-    def change(self) -> Iterator[DraftDict | DraftList]:
+    def change(self) -> Iterator[Any]:
         """One block of changes; gives a draft of the state.
 
         Raises:

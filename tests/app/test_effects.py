@@ -1,0 +1,26 @@
+"""Effects are facts: what was released cannot be changed afterwards."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from ftweb.app import effects
+from ftweb.frames import Failure
+
+
+@pytest.mark.parametrize(
+    "effect",
+    [
+        effects.SessionOpened(client_id="a", session=1),
+        effects.Changed(index=1, patch=[]),
+        effects.Sent(index=1, position=0, to=("a",), payload=1),
+        effects.Replied(client_id="a", session=1, serial=1, error=Failure(code="x", message="y")),
+    ],
+)
+def test_effects_are_frozen(effect: effects.Effect) -> None:
+    for field in dataclasses.fields(effect):
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            setattr(effect, field.name, None)
+    assert effect == dataclasses.replace(effect)
