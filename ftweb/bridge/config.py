@@ -56,6 +56,8 @@ class BridgeConfig:
     mdns: bool = True
     mdns_interfaces: tuple[str, ...] | None = None
     """Addresses of the interfaces to publish on; None for all that reach the LAN."""
+    runtime_dir: Path | None = None
+    """Where the built browser runtime is; None finds it."""
     node_settings: Mapping[str, float] = field(default_factory=dict)
     """Fields of :class:`ftweb.core.Settings` that differ from their defaults."""
 

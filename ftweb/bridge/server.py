@@ -51,6 +51,11 @@ _log = logging.getLogger(__name__)
 STOP_SECONDS = 5
 """How long downloads that are still under way may take once the bridge stops."""
 
+UNSENT_BYTES = 128 * 1024
+"""What the system may queue for one connection before it is on its way. Left alone it takes
+megabytes for a phone with bad reception, all of them outdated when they arrive; this way a slow
+reader is seen early, and gets one change for all that happened."""
+
 DESCRIPTORS = 2 * HTTP_CONCURRENCY
 """Open files wanted: one per connection, and some. Many systems allow only 1,024 at first."""
 
@@ -87,7 +92,7 @@ async def serve(config: BridgeConfig, *, on_ready: Callable[[Started], None]) ->
         FtwebError: ``port_in_use``.
     """
     bundle = make_bundle(config.app_dir)
-    assets = Assets(runtime_dir=find_runtime(), bundle=bundle)
+    assets = Assets(runtime_dir=config.runtime_dir or find_runtime(), bundle=bundle)
     async with contextlib.AsyncExitStack() as stack:
         storage = stack.enter_context(SqliteStorage(config.data_dir / DATABASE_FILE))
         listener = stack.enter_context(_listen(config.host, config.port))
@@ -271,6 +276,8 @@ def _listen(host: str, port: int) -> Iterator[socket.socket]:
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if hasattr(socket, "TCP_NOTSENT_LOWAT"):  # accepted sockets inherit it
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
         try:
             listener.bind((host, port))
             listener.listen(2048)

@@ -71,19 +71,20 @@ class SqliteStorage:
     def _open(self) -> sqlite3.Connection:
         db = sqlite3.connect(self._path, isolation_level=None, timeout=0.5)
         try:
+            tables = db.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
+            if tables:
+                self._check_kind(db)  # first, so that somebody else's file stays as it is
             db.execute("PRAGMA locking_mode=EXCLUSIVE")
             db.execute("PRAGMA journal_mode=WAL")
             db.execute("PRAGMA synchronous=FULL")
             db.execute("PRAGMA journal_size_limit=8388608")
             db.execute("BEGIN IMMEDIATE")  # takes the lock, which is then kept
-            tables = db.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
-            if tables == 0:
+            if not tables:
                 for statement in _SCHEMA.split(";"):
                     db.execute(statement)
                 db.execute(f"PRAGMA application_id={_APPLICATION_ID}")
                 db.execute(f"PRAGMA user_version={_SCHEMA_VERSION}")
             db.execute("COMMIT")
-            self._check_kind(db)
         except sqlite3.OperationalError:
             db.close()
             raise

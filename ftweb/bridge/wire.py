@@ -98,6 +98,9 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
             return
         self.queue.put_nowait({"type": "websocket.disconnect", "code": code, "reason": reason})
         self.conn.send_close(code, reason)
+        self._end()
+
+    def _end(self) -> None:
         self.transport.write(b"".join(self.conn.data_to_send()))
         self.close_sent = True
         if self.read_paused:
@@ -106,16 +109,25 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
         self.close_timer = self.loop.call_later(CLOSE_SECONDS, self.transport.abort)
 
     def handle_parser_exception(self) -> None:
-        """The peer broke WebSocket itself (too large, bad UTF-8, bad framing)."""
+        """The peer broke WebSocket itself (too large, bad UTF-8, bad framing).
+
+        The rest of what it sends is read and dropped: closing with unread data would reset the
+        connection, and the peer would never learn why.
+        """
         close = self.conn.close_sent
-        if close is not None and close.code == 1009 and not self.close_sent:
+        if self.close_sent or close is None:
+            return
+        if close.code == 1009:
             error = frames.Error(
                 code="too_large",
                 message=f"A frame may have {FRAME_BYTES} bytes at most; send less at once.",
             )
             self.transport.write(prepare(codec.encode(error)))
-        super().handle_parser_exception()
-        self.loop.call_later(CLOSE_SECONDS, self.transport.abort)
+        self.queue.put_nowait(
+            {"type": "websocket.disconnect", "code": close.code, "reason": close.reason}
+        )
+        self._end()
+        self.transport.write_eof()  # its answer is not looked for any more
 
     def send_receive_event_to_app(self) -> None:
         if self.curr_msg_data_type == "text":

@@ -1,0 +1,368 @@
+"""A real bridge in this process, clients on real sockets, and tabs without a browser.
+
+A :class:`Tab` is what a browser's tab is to a bridge: a client with a replica behind it, running
+the app's handlers, speaking the real protocol over a real WebSocket.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import secrets
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from ftweb import frames
+from ftweb.app import Effect, Server, init_server
+from ftweb.bridge import BridgeConfig, Started, serve
+from ftweb.core import NodeId, Role, Settings
+from ftweb.driver import Clock, Driver, NodeStatus
+from ftweb.storage import MemoryStorage
+from ftweb.transports import LinkClosedError
+from ftweb.transports.websocket import WebSocketLink
+
+PATIENCE = 10.0
+"""How long to wait for what must happen; far more than it takes, since machines are busy."""
+
+QUICK = {"settle": 300.0}
+"""Node settings that spare the tests some waiting."""
+
+
+async def eventually[T](read: Callable[[], T], *, patience: float = PATIENCE) -> T:
+    """Wait until ``read`` gives something true, and return it."""
+    async with asyncio.timeout(patience):
+        while not (value := read()):
+            await asyncio.sleep(0.005)
+        return value
+
+
+def make_server() -> Server:
+    """The app that the tabs of these tests host: it counts, talks, and fails on demand."""
+    server = init_server("tests", state={"count": 0, "seen": []})
+
+    @server.on_receive
+    def receive(message: Any, source: Any) -> Any:
+        match message:
+            case {"add": amount}:
+                with server.change() as state:
+                    state["count"] += amount
+                return {"count": server.get_state()["count"]}
+            case {"say": text, "to": to}:
+                server.send(to, {"said": text})
+                return "sent"
+            case {"say": text}:
+                server.broadcast({"said": text})
+                return "sent"
+            case {"grow": size}:
+                with server.change() as state:
+                    state["seen"].append("x" * size)
+                return None
+            case "who":
+                return {"client": source.client_id, "presenter": source.presenter}
+            case "raise":
+                raise RuntimeError("on purpose")
+        return {"echo": message}
+
+    return server
+
+
+class Client:
+    """A page without a browser: joins, and keeps every frame that comes."""
+
+    def __init__(self, url: str, hello: frames.Hello) -> None:
+        self.link = WebSocketLink(url)
+        self.hello = hello
+        self.frames: list[frames.Frame] = []
+        self.closed: LinkClosedError | None = None
+        self.session = 0
+        self.serial = 0
+        self._tasks: list[asyncio.Task[None]] = []
+        self._news = asyncio.Event()
+
+    async def open(self) -> None:
+        await self.link.__aenter__()
+        self.link.send(self.hello)
+        self._tasks.append(asyncio.create_task(self._read()))
+
+    async def _read(self) -> None:
+        try:
+            while True:
+                self.took(await self.link.receive())
+        except LinkClosedError as closed:
+            self.closed = closed
+        self._news.set()
+
+    def took(self, frame: frames.Frame) -> None:
+        self.frames.append(frame)
+        self._news.set()
+
+    async def wait[F](self, kind: type[F], test: Callable[[F], bool] = lambda _: True) -> F:
+        """The first frame of a kind, past or to come, that passes a test."""
+        async with asyncio.timeout(PATIENCE):
+            while True:
+                for frame in self.frames:
+                    if isinstance(frame, kind) and test(frame):
+                        return frame
+                if self.closed is not None:
+                    raise AssertionError(f"closed with {self.closed.close_code}: {self.closed}")
+                self._news.clear()
+                await self._news.wait()
+
+    async def wait_closed(self) -> int:
+        """The close code."""
+        async with asyncio.timeout(PATIENCE):
+            while self.closed is None:
+                self._news.clear()
+                await self._news.wait()
+            return self.closed.close_code
+
+    async def open_session(self) -> int:
+        self.link.send(frames.OpenSession())
+        self.session = (await self.wait(frames.Session)).session
+        return self.session
+
+    def send(self, payload: Any, *, serial: int | None = None) -> int:
+        """Send a request; returns its serial."""
+        if serial is None:
+            self.serial += 1
+            serial = self.serial
+        self.link.send(
+            frames.Request(session=self.session, serial=serial, acknowledged=0, payload=payload)
+        )
+        return serial
+
+    async def request(self, payload: Any) -> frames.Reply:
+        if not self.session:
+            await self.open_session()
+        serial = self.send(payload)
+        return await self.wait(frames.Reply, lambda reply: reply.serial == serial)
+
+    def state(self) -> Any:
+        """The state as this client holds it now: the last whole one, and the changes since."""
+        import jsonpatch
+
+        value: Any = None
+        index = -1
+        for frame in list(self.frames):
+            if isinstance(frame, frames.State):
+                value, index = frame.value, frame.index
+            elif isinstance(frame, frames.Change):
+                assert frame.after == index, "changes must follow one another"
+                value, index = jsonpatch.apply_patch(value, frame.patch), frame.index
+        return value
+
+    async def close(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.link.close()
+
+
+class Tab(Client):
+    """A client with a replica behind it."""
+
+    def __init__(self, url: str, hello: frames.Hello, server: Server) -> None:
+        super().__init__(url, hello)
+        self.node_id = NodeId(secrets.token_hex(16))
+        self.effects: list[Effect] = []
+        self.muted = False
+        """Frozen: takes nothing in and lets nothing out, with its socket open."""
+        loop = asyncio.get_running_loop()
+        self.driver = Driver(
+            node_id=self.node_id,
+            storage=MemoryStorage(),
+            send=self._send,
+            clock=Clock(
+                monotonic=lambda: loop.time() * 1000,
+                wall=lambda: time.time() * 1000,
+                jitter=random.random,
+            ),
+            listener=self,
+            server=server,
+            settings=Settings(**QUICK),
+        )
+
+    async def open(self) -> None:
+        await super().open()
+        await self.wait(frames.Welcome)
+        self.link.send(frames.NodeUp(node_id=self.node_id, visible=True))
+        self._tasks.append(asyncio.create_task(self.driver.run()))
+
+    def took(self, frame: frames.Frame) -> None:
+        if isinstance(frame, frames.Raft | frames.Directory | frames.Lost | frames.Forward):
+            if not self.muted:
+                self.driver.receive(frame)
+        super().took(frame)
+
+    def _send(self, frame: frames.Frame) -> None:
+        if not self.muted:
+            self.link.send(frame)
+
+    async def hosts(self) -> None:
+        """Wait until this tab hosts and the bridge knows it."""
+        await eventually(lambda: self.driver.status.hosting)
+        await self.wait(frames.Status, lambda status: status.host == self.node_id)
+
+    async def kill(self) -> None:
+        """End like a killed browser: no word, no close handshake."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        assert self.link._socket is not None
+        self.link._socket.transport.abort()
+        await self.link.close()
+
+    def applied(self, index: int, effects: Sequence[Effect]) -> None:
+        self.effects += effects
+
+    def restored(self) -> None:
+        pass
+
+    def status(self, status: NodeStatus) -> None:
+        pass
+
+    @property
+    def role(self) -> Role:
+        return self.driver.status.role
+
+
+class Bridge:
+    """A running bridge."""
+
+    def __init__(self, config: BridgeConfig) -> None:
+        self.config = config
+        self.started: Started | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._clients: list[Client] = []
+
+    async def start(self) -> None:
+        ready: asyncio.Future[Started] = asyncio.get_running_loop().create_future()
+        self._task = asyncio.create_task(serve(self.config, on_ready=ready.set_result))
+        await asyncio.wait([self._task, ready], return_when=asyncio.FIRST_COMPLETED)
+        if self._task.done():
+            self._task.result()
+        self.started = ready.result()
+
+    async def stop(self) -> None:
+        for client in self._clients:
+            await client.close()
+        self._clients.clear()
+        await self.end()
+
+    async def end(self) -> None:
+        """Stop the bridge only."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+            self._task = None
+
+    @property
+    def port(self) -> int:
+        assert self.started is not None
+        return self.started.port
+
+    @property
+    def socket_url(self) -> str:
+        return f"ws://127.0.0.1:{self.port}/ftweb/socket"
+
+    def hello(self, **fields: Any) -> frames.Hello:
+        defaults: dict[str, Any] = {
+            "version": frames.PROTOCOL_VERSION,
+            "client_key": secrets.token_hex(16),
+            "device_key": secrets.token_hex(16),
+            "token": self.config.identity.join_token,
+            "client": "python",
+        }
+        return frames.Hello(**{**defaults, **fields})
+
+    async def join(self, **hello: Any) -> Client:
+        """A client that has been welcomed."""
+        client = Client(self.socket_url, self.hello(**hello))
+        self._clients.append(client)
+        await client.open()
+        await client.wait(frames.Welcome)
+        return client
+
+    async def tab(self, server: Server | None = None, **hello: Any) -> Tab:
+        """A tab whose node is up."""
+        tab = Tab(self.socket_url, self.hello(**hello), server or make_server())
+        self._clients.append(tab)
+        await tab.open()
+        return tab
+
+    async def get(self, path: str, **headers: str) -> httpx.Response:
+        async with httpx.AsyncClient(trust_env=False) as client:
+            sent = {name.replace("_", "-"): value for name, value in headers.items()}
+            return await client.get(f"http://127.0.0.1:{self.port}{path}", headers=sent)
+
+    async def health(self) -> dict[str, Any]:
+        found: dict[str, Any] = (await self.get("/healthz")).json()
+        return found
+
+    async def clients(self, count: int) -> None:
+        """Wait until so many are joined."""
+        async with asyncio.timeout(PATIENCE):
+            while (await self.health())["clients"] != count:
+                await asyncio.sleep(0.02)
+
+
+@pytest.fixture
+def runtime_dir(tmp_path: Path) -> Path:
+    """A stand-in for the built browser runtime: none of these tests has a browser."""
+    folder = tmp_path / "dist"
+    folder.mkdir()
+    (folder / "manifest.json").write_text(json.dumps({"build": "testbuild"}), encoding="utf-8")
+    (folder / "client.js").write_text("export {};\n" * 200, encoding="utf-8")
+    (folder / "net-worker.js").write_text("// worker\n", encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def app_dir(tmp_path: Path) -> Path:
+    folder = tmp_path / "app"
+    (folder / "pages").mkdir(parents=True)
+    (folder / "app.py").write_text("# hosted by the tests' own tabs\n", encoding="utf-8")
+    (folder / "pages" / "index.html").write_text(
+        "<!doctype html><title>vote</title>" + "<p>vote</p>" * 100, encoding="utf-8"
+    )
+    return folder
+
+
+@pytest.fixture
+def config(tmp_path: Path, runtime_dir: Path, app_dir: Path) -> BridgeConfig:
+    return BridgeConfig.create(
+        name="tests",
+        app_dir=app_dir,
+        data_dir=tmp_path / "data",
+        initial_state=make_server().initial_state,
+        host="127.0.0.1",
+        port=0,
+        mdns=False,
+        runtime_dir=runtime_dir,
+        node_settings=QUICK,
+    )
+
+
+@pytest.fixture
+async def bridge(config: BridgeConfig) -> AsyncIterator[Bridge]:
+    """A bridge that runs, without any tab."""
+    running = Bridge(config)
+    await running.start()
+    try:
+        yield running
+    finally:
+        await running.stop()
+
+
+@pytest.fixture
+async def hosted(bridge: Bridge) -> tuple[Bridge, Tab]:
+    """A bridge with a tab that hosts."""
+    tab = await bridge.tab()
+    await tab.hosts()
+    return bridge, tab

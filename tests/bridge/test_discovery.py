@@ -1,0 +1,177 @@
+"""Publishing and browsing through the real zeroconf, on loopback."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import warnings
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from ftweb.bridge.discovery import (
+    HTTP,
+    LABEL_BYTES,
+    Found,
+    Publisher,
+    Record,
+    browse,
+    host_name,
+    instance_label,
+)
+
+LOOPBACK = ("127.0.0.1",)
+RECORD = Record(guid="f" * 32, epoch=1, term=2, node="n" * 32)
+PATIENCE = 10.0
+
+
+class Browser:
+    """Collects what :func:`browse` yields, and waits for what a test wants to see."""
+
+    def __init__(self) -> None:
+        self.heard: list[Found] = []
+        self._news = asyncio.Event()
+
+    async def listen(self) -> None:
+        async for found in browse(None, interfaces=LOOPBACK):
+            self.heard.append(found)
+            self._news.set()
+
+    async def see(self, **fields: object) -> Found:
+        async with asyncio.timeout(PATIENCE):
+            while True:
+                for found in self.heard:
+                    if all(getattr(found, name) == value for name, value in fields.items()):
+                        return found
+                self._news.clear()
+                await self._news.wait()
+
+
+@asynccontextmanager
+async def browsing() -> AsyncIterator[Browser]:
+    browser = Browser()
+    task = asyncio.create_task(browser.listen())
+    try:
+        yield browser
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+def publisher(name: str, record: Record = RECORD, **rest: object) -> Publisher:
+    return Publisher(name=name, port=8765, record=record, interfaces=LOOPBACK, **rest)  # type: ignore[arg-type]
+
+
+async def published(one: Publisher) -> str:
+    async with asyncio.timeout(PATIENCE):
+        while one.published_as is None:
+            await asyncio.sleep(0.01)
+    return one.published_as
+
+
+async def test_a_server_is_found_updated_and_gone() -> None:
+    async with browsing() as browser:
+        async with publisher("Classroom Vote ä") as mine:
+            found = await browser.see(guid=RECORD.guid)
+            assert found == Found(
+                name="Classroom Vote ä",
+                guid=RECORD.guid,
+                host="classroom-vote-a.local",
+                addresses=LOOPBACK,
+                port=8765,
+                path="/",
+                epoch=1,
+                term=2,
+                node="n" * 32,
+            )
+            mine.update(epoch=1, term=3, node=None)
+            await browser.see(term=3, node="")
+            mine.update(epoch=1, term=4, node="m" * 32)
+            mine.update(epoch=1, term=5, node="o" * 32)
+            last = await browser.see(term=5, node="o" * 32)
+            assert browser.heard[-1] == last
+        await browser.see(gone=True)
+    terms = [found.term for found in browser.heard]
+    assert terms == sorted(terms), "an older announcement must not follow a newer one"
+
+
+async def test_both_types_are_told_as_one() -> None:
+    async with browsing() as browser, publisher("both") as mine:
+        await browser.see(guid=RECORD.guid)
+        await published(mine)
+        mine.update(epoch=1, term=9, node=None)
+        await browser.see(term=9)
+    assert len([found for found in browser.heard if not found.gone]) == 2
+
+
+async def test_the_second_of_a_name_gets_another(caplog: pytest.LogCaptureFixture) -> None:
+    names: list[str] = []
+    other = Record(guid="e" * 32, epoch=1, term=1, node="")
+    async with publisher("twice") as first:
+        assert await published(first) == "twice"
+        async with publisher("twice", other, on_host_name=names.append) as second:
+            with caplog.at_level(logging.WARNING):
+                assert await published(second) == "twice (2)"
+            assert names == ["twice-2.local."]
+            async with browsing() as browser:
+                assert (await browser.see(guid=RECORD.guid)).name == "twice"
+                assert (await browser.see(guid=other.guid)).name == "twice (2)"
+    assert "is called 'twice'" in caplog.text
+
+
+async def test_browsing_ends_in_time_and_does_not_cut_the_consumer_off() -> None:
+    loop = asyncio.get_running_loop()
+    begun = loop.time()
+    async with publisher("brief"):
+        async for _ in browse(1.0, interfaces=LOOPBACK):
+            await asyncio.sleep(1.2)  # the consumer's own time is its own
+    assert 1.0 <= loop.time() - begun < PATIENCE
+
+
+async def test_without_multicast_there_is_one_warning(caplog: pytest.LogCaptureFixture) -> None:
+    nowhere = Publisher(name="x", port=1, record=RECORD, interfaces=("203.0.113.77",))
+    with caplog.at_level(logging.WARNING):
+        async with nowhere, asyncio.timeout(PATIENCE):
+            while "cannot be found by name" not in caplog.text:
+                await asyncio.sleep(0.01)
+    assert nowhere.published_as is None
+    assert caplog.text.count("cannot be found by name") == 1
+    caplog.clear()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)  # zeroconf leaves its socket open
+        gc.collect()
+
+
+async def test_leaving_before_anything_was_published() -> None:
+    async with publisher("hasty"):
+        pass
+
+
+@pytest.mark.parametrize(
+    "name, label, host",
+    [
+        ("vote", "vote", "vote.local."),
+        ("Klasse 7b: Wahl!", "Klasse 7b: Wahl!", "klasse-7b-wahl.local."),
+        ("投票", "投票", "ftweb.local."),
+        ("  \x00\x1b[31m ", "[31m", "31m.local."),
+        ("", "ftweb", "ftweb.local."),
+        ("---", "---", "ftweb.local."),
+    ],
+)
+def test_names(name: str, label: str, host: str) -> None:
+    assert instance_label(name) == label
+    assert host_name(name) == host
+
+
+@pytest.mark.parametrize("name", ["x" * 200, "ä" * 100, "😀" * 40])
+def test_long_names_are_cut_at_a_character(name: str) -> None:
+    label = instance_label(name)
+    assert name.startswith(label)
+    assert len(f"{label} (9)".encode()) <= LABEL_BYTES
+    assert len(host_name(name, 9).split(".", maxsplit=1)[0]) <= LABEL_BYTES
+
+
+def test_the_types_are_those_of_the_protocol() -> None:
+    assert HTTP == "_http._tcp.local."

@@ -1,0 +1,201 @@
+"""What clients get from the bridge's replica."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+import socket
+
+import pytest
+from websockets.asyncio.client import connect
+
+from ftweb import codec, frames
+from ftweb.bridge import stream as module
+from ftweb.limits import CHANGES_PER_SECOND, STATUS_PER_SECOND, STREAM_BYTES
+
+from .conftest import PATIENCE, Bridge, Tab, eventually
+
+
+def of[F](client: object, kind: type[F]) -> list[F]:
+    return [frame for frame in client.frames if isinstance(frame, kind)]  # type: ignore[attr-defined]
+
+
+async def test_a_late_joiner_gets_the_state_and_then_changes(hosted: tuple[Bridge, Tab]) -> None:
+    bridge, _ = hosted
+    early = await bridge.join()
+    await early.request({"add": 3})
+    late = await bridge.join()
+    assert (await late.wait(frames.State)).value["count"] == 3
+    await early.request({"add": 4})
+    for client in (early, late):
+        await eventually(lambda client=client: client.state()["count"] == 7)
+    assert len(of(late, frames.State)) == 1
+
+
+async def test_changes_are_coalesced_and_nothing_is_left_out(hosted: tuple[Bridge, Tab]) -> None:
+    bridge, _ = hosted
+    watcher = await bridge.join()
+    sender = await bridge.join()
+    await sender.open_session()
+    loop = asyncio.get_running_loop()
+    begun = loop.time()
+    for _ in range(60):
+        sender.send({"add": 1})
+        await asyncio.sleep(0.005)
+    await eventually(lambda: watcher.state()["count"] == 60)
+    took = loop.time() - begun
+    changes = len(of(watcher, frames.Change))
+    assert 0 < changes <= took * CHANGES_PER_SECOND + 2
+
+
+async def test_the_first_change_goes_at_once(hosted: tuple[Bridge, Tab]) -> None:
+    bridge, _ = hosted
+    client = await bridge.join()
+    await client.request({"add": 1})
+    await client.wait(frames.Change)
+    await asyncio.sleep(2 / CHANGES_PER_SECOND)
+    before = len(of(client, frames.Change))
+    await client.request({"add": 1})
+    loop = asyncio.get_running_loop()
+    replied = loop.time()
+    await eventually(lambda: len(of(client, frames.Change)) > before)
+    assert loop.time() - replied < 1 / CHANGES_PER_SECOND
+
+
+async def test_who_comes_back_gets_only_what_changed(hosted: tuple[Bridge, Tab]) -> None:
+    bridge, _ = hosted
+    client = await bridge.join()
+    await client.request({"add": 1})
+    change = await client.wait(frames.Change)
+    await (await bridge.join()).request({"add": 1})
+    back = await bridge.join(epoch=change.epoch, state_index=change.index)
+    again = await back.wait(frames.Change)
+    assert again.after == change.index
+    assert of(back, frames.State) == []
+    up_to_date = await bridge.join(epoch=again.epoch, state_index=again.index)
+    await up_to_date.wait(frames.Status)
+    assert of(up_to_date, frames.State) == of(up_to_date, frames.Change) == []
+
+
+@pytest.mark.parametrize("epoch, index", [(99, 3), (1, 10_000), (1, 1)])
+async def test_who_holds_something_else_gets_the_whole_state(
+    hosted: tuple[Bridge, Tab], monkeypatch: pytest.MonkeyPatch, epoch: int, index: int
+) -> None:
+    monkeypatch.setattr(module, "PATCH_BYTES", 0)  # nothing is kept for those behind
+    bridge, _ = hosted
+    await (await bridge.join()).request({"add": 1})
+    back = await bridge.join(epoch=epoch, state_index=index)
+    assert (await back.wait(frames.State)).value["count"] == 1
+
+
+async def test_resync_gives_the_whole_state_again(hosted: tuple[Bridge, Tab]) -> None:
+    bridge, _ = hosted
+    client = await bridge.join()
+    await client.wait(frames.State)
+    client.link.send(frames.Resync())
+    await eventually(lambda: len(of(client, frames.State)) == 2)
+
+
+# --- messages ---------------------------------------------------------------------------------
+
+
+async def test_messages_reach_whom_they_are_for(hosted: tuple[Bridge, Tab]) -> None:
+    bridge, _ = hosted
+    alice, bob, carol = [await bridge.join() for _ in range(3)]
+    ids = [(await client.wait(frames.Welcome)).client_id for client in (alice, bob, carol)]
+    await alice.request({"say": "all"})
+    await alice.request({"say": "some", "to": ids[:2]})
+    await carol.request({"say": "end"})
+    for client in (alice, bob, carol):
+        await client.wait(frames.Message, lambda m: m.payload == {"said": "end"})
+    assert [[m.payload["said"] for m in of(c, frames.Message)] for c in (alice, bob, carol)] == [
+        ["all", "some", "end"],
+        ["all", "some", "end"],
+        ["all", "end"],
+    ]
+
+
+async def test_messages_missed_between_two_sockets_are_sent_again(
+    hosted: tuple[Bridge, Tab],
+) -> None:
+    bridge, _ = hosted
+    sender = await bridge.join()
+    key = secrets.token_hex(16)
+    client = await bridge.join(client_key=key)
+    await sender.request({"say": "heard"})
+    heard = await client.wait(frames.Message)
+    await client.close()
+    await sender.request({"say": "missed"})
+    epoch = (await sender.wait(frames.Status)).epoch
+    back = await bridge.join(client_key=key, epoch=epoch, message_index=heard.index)
+    missed = await back.wait(frames.Message, lambda m: m.payload == {"said": "missed"})
+    assert missed.index > heard.index
+    stranger = await bridge.join()
+    await stranger.request({"say": "now"})
+    await stranger.wait(frames.Message)
+    assert [m.payload["said"] for m in of(stranger, frames.Message)] == ["now"]
+
+
+async def test_a_message_missed_before_the_first_was_handled_is_sent_again(
+    hosted: tuple[Bridge, Tab],
+) -> None:
+    bridge, _ = hosted
+    sender = await bridge.join()
+    await sender.request({"say": "before"})
+    key = secrets.token_hex(16)
+    await (await bridge.join(client_key=key)).close()
+    await sender.request({"say": "missed"})
+    back = await bridge.join(client_key=key)
+    await back.wait(frames.Message)
+    assert [m.payload["said"] for m in of(back, frames.Message)] == ["missed"]
+
+
+# --- status -----------------------------------------------------------------------------------
+
+
+async def test_heads_are_counted_by_device_and_told_now_and_then(bridge: Bridge) -> None:
+    watcher = await bridge.join()
+    loop = asyncio.get_running_loop()
+    begun = loop.time()
+    device = secrets.token_hex(16)
+    for _ in range(3):
+        await bridge.join(device_key=device)
+    for _ in range(20):
+        await bridge.join()
+    await watcher.wait(frames.Status, lambda status: status.participants == 22)
+    took = loop.time() - begun
+    assert len(of(watcher, frames.Status)) <= took * STATUS_PER_SECOND + 3
+
+
+async def test_a_slow_phone_gets_the_latest_state_and_not_every_one(
+    hosted: tuple[Bridge, Tab],
+) -> None:
+    """While it does not read it is sent no changes; then one frame brings it to the present."""
+    bridge, _ = hosted
+    sender = await bridge.join()
+    with contextlib.closing(socket.socket()) as raw:
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        raw.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(raw, ("127.0.0.1", bridge.port))
+        slow = await connect(
+            bridge.socket_url, sock=raw, compression=None, ping_interval=None, max_size=None
+        )
+        await slow.send(codec.encode(bridge.hello()))
+        slow.transport.pause_reading()
+        for size in 20 * [50_000]:
+            await sender.request({"grow": size})
+        for _ in range(50):
+            await sender.request({"add": 1})
+        expected = (await sender.request({"add": 1})).payload["count"]
+        await eventually(lambda: sender.state()["count"] == expected)
+        slow.transport.resume_reading()
+        got = 0
+        async with asyncio.timeout(PATIENCE):
+            async for text in slow:
+                frame = codec.decode(text, limit=STREAM_BYTES)
+                got += isinstance(frame, frames.Change | frames.State)
+                if isinstance(frame, frames.State) and frame.value["count"] == expected:
+                    break
+        assert got < len(of(sender, frames.Change)) * 0.6
+        await slow.close()
