@@ -21,6 +21,7 @@ from typing import Any
 
 async def ftweb_clients(url: str, count: int, poll_id: str, seed: int) -> dict[str, Any]:
     import ftweb
+    from ftweb.errors import FtwebError
 
     gate = asyncio.Event()
     ready = asyncio.Semaphore(0)
@@ -44,7 +45,7 @@ async def ftweb_clients(url: str, count: int, poll_id: str, seed: int) -> dict[s
             message = {"type": "vote", "poll_id": poll_id, "choice": str(number % 3)}
             try:
                 reply = await connection.send(message)
-            except ftweb.FtwebError as error:
+            except FtwebError as error:
                 failed[error.code] += 1
                 return
             if reply == {"accepted": True}:

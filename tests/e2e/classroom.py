@@ -98,8 +98,9 @@ class Bridge:
     @property
     def presenter_url(self) -> str:
         """What the laptop opens."""
-        token = self.info["presenter_token"]
-        return f"http://localhost:{self.port}/presenter.html#presenter={token}"
+        url = str(self.info["presenter_url"])
+        assert url.startswith(f"http://localhost:{self.port}/"), url
+        return url
 
     async def healthz(self) -> dict[str, Any]:
         """``GET /healthz``, asked on the host itself."""

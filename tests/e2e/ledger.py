@@ -97,7 +97,7 @@ async def voting(
     for tab in tabs:
         await tab.page.evaluate("interval => votes.start(interval)", interval)
     for tab in tabs:
-        await tab.page.wait_for_function("votes.acknowledged.length > 0", polling=25)
+        await tab.until("votes.acknowledged.length > 0")
     outcome = Outcome()
     yield outcome
     left = [tab for tab in tabs if tab in classroom.tabs.values()]

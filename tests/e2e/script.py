@@ -11,12 +11,14 @@ import sys
 from typing import Any
 
 import ftweb
+from ftweb.client import Connection
+from ftweb.errors import RequestError
 
 
-async def send(connection: ftweb.Connection, message: Any) -> Any:
+async def send(connection: Connection, message: Any) -> Any:
     try:
         return await connection.send(message)
-    except ftweb.RequestError as error:
+    except RequestError as error:
         return {"error": error.code, "message": error.message}
 
 
