@@ -3,5 +3,31 @@
 from ftweb.core.node import Node
 from ftweb.core.ready import Ready
 from ftweb.core.settings import Settings
+from ftweb.core.types import (
+    Configuration,
+    DeviceId,
+    Entry,
+    EntryKind,
+    HardState,
+    NodeId,
+    NodeKind,
+    PeerInfo,
+    Role,
+    Snapshot,
+)
 
-__all__ = ["Node", "Ready", "Settings"]
+__all__ = [
+    "Configuration",
+    "DeviceId",
+    "Entry",
+    "EntryKind",
+    "HardState",
+    "Node",
+    "NodeId",
+    "NodeKind",
+    "PeerInfo",
+    "Ready",
+    "Role",
+    "Settings",
+    "Snapshot",
+]

@@ -521,6 +521,7 @@ class Node:
         turning_point = max(replication.term_start, state.log.configuration_index)
         if not seen < turning_point <= state.commit_index:
             return
+        replication.say_goodbye()
         if state.node_id not in state.configuration.members:
             replication.flush()  # the others must learn that it is committed (4.2.2)
             self._follow(state.term)

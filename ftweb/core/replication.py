@@ -79,13 +79,14 @@ def _refusal(state: State, message: AppendEntries) -> AppendEntriesResponse:
 class Replication:
     """The leader's side: exists as long as this node leads in this term."""
 
-    __slots__ = ("_quorum_deadline", "_state", "heartbeat_at", "peers", "started_at", "term_start")
+    __slots__ = ("_leaving", "_quorum_deadline", "_state", "heartbeat_at", "peers", "term_start")
 
     def __init__(self, state: State) -> None:
         self._state = state
         self.peers: dict[NodeId, Progress] = {}
         """Every other member."""
-        self.started_at = state.now
+        self._leaving: dict[NodeId, Progress] = {}
+        """Removed by a change that is not committed yet."""
         self.heartbeat_at = state.now + state.settings.heartbeat
         self._quorum_deadline = state.now
         """Not before then can the quorum have gone (rule 5); recomputed when it is reached."""
@@ -102,21 +103,26 @@ class Replication:
         return index
 
     def configure(self) -> None:
-        """Follows the configuration in force. A peer that left is sent what it lacks, the
-        entry that removes it included, so that it does not campaign against the rest."""
+        """Follows the configuration in force."""
         state = self._state
         members = state.configuration.members
         for node in list(self.peers):
             if node not in members:
-                progress = self.peers[node]
-                if progress.mode is Mode.REPLICATE:
-                    self._send_entries(node, progress)
-                del self.peers[node]
+                self._leaving[node] = self.peers.pop(node)
         for node in members:
             if node != state.node_id and node not in self.peers:
                 next_index = state.log.last_index + 1
                 self.peers[node] = Progress(next_index=next_index, now=state.now)
         self._quorum_deadline = state.now
+
+    def say_goodbye(self) -> None:
+        """The configuration in force is committed: who left is sent what it lacks, so that it
+        knows and does not campaign. Not before, since until then its vote may be needed, and a
+        log that ends with its own removal would be longer than the others'."""
+        for node, progress in self._leaving.items():
+            if node not in self.peers and progress.mode is Mode.REPLICATE:
+                self._send_entries(node, progress)
+        self._leaving.clear()
 
     # --- sending --------------------------------------------------------------------------
 
@@ -316,11 +322,15 @@ class Replication:
         )
 
     def is_answering(self, node: NodeId) -> bool:
+        """Answered one of the last three heartbeats: much fresher than the quorum's licence,
+        because a change of voters stakes the cluster on those it keeps."""
         state = self._state
         if node == state.node_id:
             return True
         progress = self.peers.get(node)
-        return progress is not None and state.now - progress.heard_at <= state.election_timeout
+        if progress is None:
+            return False
+        return state.now - progress.heard_at <= 3 * state.settings.heartbeat + 2 * progress.rtt
 
 
 def _timeout(progress: Progress) -> Milliseconds:

@@ -15,9 +15,12 @@ Wanted, in this order (the package docstring gives the reasons):
 3. *Successors*: members that are caught up, by class of rank, then longest up, then round trip.
    Bridges are last.
 
-The way there is one voter at a time, and only over configurations whose majority is alive now:
-dead voters leave first; then the set is filled; then, or when it is full, others leave. Learners
-and successors follow along in the same entry.
+The way there is one voter at a time, and only over configurations whose majority answers now.
+From an even number a dead voter is removed at once: that needs one acknowledgement less. From an
+odd number it needs as many as before, of fewer; so, if the set is not full, its replacement
+comes first, and if the dead one turns out to live after all, it helps until then. Others leave
+when the set is filled, and only while all that stay answer: from five to four is one loss less
+to survive. Learners and successors follow along in the same entry.
 """
 
 from __future__ import annotations
@@ -121,29 +124,26 @@ def _next_voters(situation: Situation, members: Sequence[NodeId]) -> tuple[NodeI
     """One voter more or less than now, or the same."""
     voters = situation.configuration.voters
     dead = [node for node in voters if node in situation.dead and node != situation.leader]
-    if dead:
-        for node in dead:
-            fewer = _without(voters, node)
-            if fewer and quorum.holds(fewer, situation.alive):
-                return fewer
-        return voters
-    if any(node not in situation.infos for node in voters):
-        return voters
-    wanted = wanted_voters(situation, members)
-    adds = [node for node in wanted if node not in voters]
-    drops = [node for node in voters if node not in wanted]
-    if adds and len(voters) < situation.settings.max_voters:
+    adds: list[NodeId] = []
+    drops: list[NodeId] = []
+    if all(node in situation.infos or node in dead for node in voters):
+        wanted = wanted_voters(situation, members)
+        adds = [node for node in wanted if node not in voters]
         # The leader joins last: were it lost with only two voters, the other would be stuck.
         adds.sort(key=lambda node: node == situation.leader)
-        more = (*voters, adds[0])
-        return more if quorum.holds(more, situation.alive) else voters
-    if drops and len(voters) > 1:
         order = {node: place for place, node in enumerate(members)}
+        drops = [node for node in voters if node not in wanted and node not in dead]
         drops.sort(key=lambda node: (node in situation.alive, -order.get(node, len(order))))
-        for node in drops:
-            fewer = _without(voters, node)
-            if quorum.holds(fewer, situation.alive):
-                return fewer
+    fuller = [(*voters, node) for node in adds[:1] if len(voters) < situation.settings.max_voters]
+    without_dead = [_without(voters, node) for node in dead]
+    smaller = [_without(voters, node) for node in drops]
+    if fuller or not all(node in situation.alive for node in voters if node not in drops):
+        smaller = []
+    even = len(voters) % 2 == 0
+    choices = without_dead + fuller + smaller if even else fuller + without_dead + smaller
+    for choice in choices:
+        if choice and quorum.holds(choice, situation.alive):
+            return choice
     return voters
 
 
