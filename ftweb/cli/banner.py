@@ -8,6 +8,7 @@ import os
 import shutil
 import sys
 from typing import Any, TextIO
+from urllib.parse import urlsplit
 
 import click
 
@@ -42,8 +43,15 @@ def for_people(started: Started, *, out: TextIO | None = None) -> str:
     ]
     others = [url for url in started.urls if not started.join_url.startswith(url)]
     lines += [f"  Also at      {url}#join={started.join_token}" for url in others]
-    lines += ["", "Phones have to be on the same network. Press Ctrl-C to stop.", ""]
+    lines += ["", f"{_reach(started)} Press Ctrl-C to stop.", ""]
     return "\n".join(lines)
+
+
+def _reach(started: Started) -> str:
+    host = urlsplit(started.join_url).hostname or ""
+    if host == "localhost" or host == "::1" or host.startswith("127."):
+        return "Only this machine can open these: it listens on no address of a network."
+    return "Phones have to be on the same network."
 
 
 def _can_print(out: TextIO, text: str) -> bool:

@@ -12,12 +12,14 @@ import errno
 import json
 import logging
 import os
+import signal
 import socket
 import threading
 import webbrowser
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import click
 
@@ -61,6 +63,13 @@ def run_app(options: RunOptions) -> None:
         click.UsageError: ``--name`` is no name.
     """
     _set_up_logs()
+    # Until the bridge takes both signals itself there is nothing to stop but us.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with contextlib.suppress(KeyboardInterrupt):
+        _run(options)
+
+
+def _run(options: RunOptions) -> None:
     app_dir = options.app_dir.absolute()
     facts = check_app(app_dir)
     try:
@@ -173,14 +182,14 @@ async def _watch(started: Started) -> None:
 
 async def _ask(started: Started) -> dict[str, Any] | None:
     """``GET /healthz``; None when it cannot be had just now."""
-    host = started.local_url.removeprefix("http://").partition("/")[0]
-    address = host.rpartition(":")[0] if not host.endswith("]") else host
-    address = (address or host).strip("[]")
+    here = urlsplit(started.local_url)
     try:
         async with asyncio.timeout(LOOK_SECONDS * 5):
-            reader, writer = await asyncio.open_connection(address, started.port)
+            reader, writer = await asyncio.open_connection(here.hostname, started.port)
             try:
-                request = f"GET /healthz HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
+                request = (
+                    f"GET /healthz HTTP/1.1\r\nHost: {here.netloc}\r\nConnection: close\r\n\r\n"
+                )
                 writer.write(request.encode("ascii"))
                 answer = await reader.read(64 * 1024)
                 while more := await reader.read(64 * 1024):
