@@ -331,7 +331,8 @@ async def test_pages_fit_and_differ_in_light_and_dark(
                     const [r, g, b] = canvas.getImageData(0, 0, 1, 1).data;
                     return (0.2126 * r + 0.7152 * g + 0.0722 * b) / 255;
                 };
-                return [probe(document.body, "backgroundColor"), probe(document.body, "color")];
+                const { documentElement, body } = document;
+                return [probe(documentElement, "backgroundColor"), probe(body, "color")];
             }"""
         )
         await tab.page.emulate_media(color_scheme="null")
