@@ -265,10 +265,12 @@ try {
     setAttribute(byId("tools"), "hidden", false);
     join.update(connection.joinUrl);
   } else {
-    gate("This is the presenter’s page", "This tab has joined the class, but not as its presenter.", true);
+    gate("This is the presenter’s page", "It needs the presenter’s link; this tab has joined the class as a voter.", true);
   }
   connection.onStatus(onStatus);
   connection.onState((value) => onState(/** @type {import("./lib/polls.js").State} */ (value)));
 } catch (error) {
-  gate("Not joined", errorInWords(error), true);
+  setText(byId("status-text"), "Not connected");
+  const noToken = /** @type {{code?: string}} */ (error).code === "bad_token";
+  gate("This is the presenter’s page", noToken ? "It needs the presenter’s link." : errorInWords(error), true);
 }

@@ -204,6 +204,7 @@ function onStatus(status) {
 
 /** @param {unknown} error */
 function fail(error) {
+  setText(byId("status-text"), "Not connected");
   setText(byId("waiting-title"), "Not joined");
   setText(byId("waiting-text"), errorInWords(error));
 }

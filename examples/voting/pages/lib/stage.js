@@ -55,7 +55,7 @@ export function createStage(id, poll, send) {
 
   const element = h(
     "article",
-    { class: "poll", "data-kind": poll.kind, "data-poll-id": id, "data-many": poll.options.length > 6 },
+    { class: "poll", "data-kind": poll.kind, "data-poll-id": id, "data-rows": size(poll.options.length) },
     h("p", { class: "kicker" }, h("span", {}, KIND_NAMES[poll.kind]), chip),
     h("h1", { class: "question", "data-testid": "poll-question", dir: "auto" }, poll.question),
     h("div", { class: "result" }, body.element, covering),
@@ -80,6 +80,15 @@ export function createStage(id, poll, send) {
       for (const button of [open, show]) setAttribute(button, "aria-disabled", busy ? "true" : null);
     },
   };
+}
+
+/**
+ * How many options there are, as far as the type size is concerned.
+ *
+ * @param {number} options
+ */
+function size(options) {
+  return options <= 4 ? "few" : options <= 6 ? "some" : "many";
 }
 
 /**

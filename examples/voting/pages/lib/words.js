@@ -29,7 +29,7 @@ const ERRORS = {
   state_too_large: "The class has reached its limit. Delete old questions first.",
   too_large: "That is too long.",
   too_many_pending: "Too many answers at once. Wait a moment.",
-  bad_token: "This link is not valid (any more). Scan the code on the board again.",
+  bad_token: "To join, scan the code on the board, or type the whole address below it.",
   version_mismatch: "This page is out of date. Reload it.",
   too_many_connections: "The room is full: no more phones can join at the moment.",
   closed: "The connection was closed before the answer was confirmed.",
