@@ -17,9 +17,10 @@ LAYERS: list[tuple[str, ...]] = [
     ("ftweb.app",),
     ("ftweb.storage",),
     ("ftweb.driver", "ftweb.transports", "ftweb"),
-    ("ftweb.client",),
     ("ftweb.bridge",),
-    ("ftweb.cli",),
+    # Above the bridge, whose mDNS browser finds servers by name.
+    ("ftweb.client",),
+    ("ftweb.cli", "ftweb.__main__"),
     ("pyodide_app",),
 ]
 

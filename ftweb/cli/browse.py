@@ -102,7 +102,7 @@ def _show(timeout: float) -> None:
     else:
         found = asyncio.run(_listen(timeout, lambda servers: None))
     if found:
-        console.print(table(found), soft_wrap=True)
+        console.print(table(found))
         click.echo(
             "Join by the QR code or the address that the bridge prints: they hold the token."
         )
@@ -122,12 +122,13 @@ def table(servers: Iterable[Found]) -> Table:
 
     made = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     made.add_column("name", style="bold")
-    made.add_column("address")
+    made.add_column("address", no_wrap=True)
     made.add_column("host name")
-    made.add_column("epoch.term", justify="right")
-    made.add_column("hosted by")
+    made.add_column("term", justify="right")
+    made.add_column("host")
     for found in servers:
-        host = found.node[:8] if found.node else "nobody yet"
-        cells = (found.name, _url(found), found.host, f"{found.epoch}.{found.term}", host)
+        host = found.node[:8] if found.node else "none yet"
+        term = str(found.term) if found.epoch <= 1 else f"{found.epoch}.{found.term}"
+        cells = (found.name, _url(found), found.host, term, host)
         made.add_row(*(Text(cell) for cell in cells))
     return made
