@@ -11,11 +11,11 @@ import json
 import os
 import re
 import secrets
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ftweb.core import Settings
 from ftweb.errors import StorageError
 
 IDENTITY_FILE = "identity.json"
@@ -58,8 +58,8 @@ class BridgeConfig:
     """Addresses of the interfaces to publish on; None for all that reach the LAN."""
     runtime_dir: Path | None = None
     """Where the built browser runtime is; None finds it."""
-    node_settings: Mapping[str, float] = field(default_factory=dict)
-    """Fields of :class:`ftweb.core.Settings` that differ from their defaults."""
+    settings: Settings = field(default_factory=Settings)
+    """The times of the consensus core."""
 
     @classmethod
     def create(cls, *, name: str, app_dir: Path, data_dir: Path, **rest: Any) -> BridgeConfig:

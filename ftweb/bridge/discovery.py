@@ -20,6 +20,7 @@ import asyncio
 import contextlib
 import logging
 import re
+import socket
 import unicodedata
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -42,6 +43,8 @@ _log = logging.getLogger(__name__)
 FLYWEB: Final = "_flyweb._tcp.local."
 HTTP: Final = "_http._tcp.local."
 TYPES: Final = (FLYWEB, HTTP)
+
+MULTICAST: Final = "224.0.0.251"
 
 NAMES_TRIED = 9
 """How many numbered names are tried before giving up: more servers of one name are a mistake."""
@@ -157,6 +160,7 @@ class Publisher:
 
     async def _publish(self) -> None:
         self._addresses = self._wanted_addresses()
+        check_multicast(self._addresses)
         self._zeroconf = AsyncZeroconf(
             interfaces=list(self._addresses), ip_version=IPVersion.V4Only
         )
@@ -253,6 +257,18 @@ class Publisher:
                 await zeroconf.async_close()  # sends the goodbyes
 
 
+def check_multicast(addresses: Sequence[str]) -> None:
+    """Find out whether the interfaces with these addresses take part in multicast.
+
+    Raises:
+        OSError: one does not; zeroconf would say the same, and leave sockets open.
+    """
+    for address in addresses:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            membership = socket.inet_aton(MULTICAST) + socket.inet_aton(address)
+            probe.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, membership)
+
+
 # --- names ------------------------------------------------------------------------------------
 
 
@@ -327,6 +343,7 @@ async def browse(
 
     deadline = None if timeout is None else asyncio.get_running_loop().time() + timeout
     listen_on = list(interfaces if interfaces is not None else lan_addresses() or ("127.0.0.1",))
+    check_multicast(listen_on)
     seen: dict[str, _Seen] = {}
     async with AsyncZeroconf(interfaces=listen_on, ip_version=IPVersion.V4Only) as zeroconf:
         browser = AsyncServiceBrowser(zeroconf.zeroconf, list(TYPES), handlers=[heard])

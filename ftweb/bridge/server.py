@@ -41,7 +41,7 @@ from ftweb.bridge.security import AllowedHosts, Guard
 from ftweb.bridge.sockets import Sockets
 from ftweb.bridge.storage import DATABASE_FILE, SqliteStorage
 from ftweb.bridge.wire import BoundedHttp, BoundedWebSocket
-from ftweb.core import NodeId, Settings
+from ftweb.core import NodeId
 from ftweb.driver import Clock, Driver
 from ftweb.errors import FtwebError
 from ftweb.limits import FRAME_BYTES, HTTP_CONCURRENCY, HTTP_HEADER_BYTES
@@ -163,7 +163,7 @@ class _Bridge:
                 jitter=random.SystemRandom().random,
             ),
             listener=self._relay,
-            settings=Settings(**config.node_settings),
+            settings=config.settings,
         )
         self._sockets = Sockets(
             registry=self._registry,

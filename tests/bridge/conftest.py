@@ -30,14 +30,14 @@ from ftweb.transports.websocket import WebSocketLink
 PATIENCE = 10.0
 """How long to wait for what must happen; far more than it takes, since machines are busy."""
 
-QUICK = {"settle": 300.0}
+QUICK = Settings(settle=300.0)
 """Node settings that spare the tests some waiting."""
 
 
 async def eventually[T](read: Callable[[], T], *, patience: float = PATIENCE) -> T:
     """Wait until ``read`` gives something true, and return it."""
     async with asyncio.timeout(patience):
-        while not (value := read()):
+        while not (value := read()):  # noqa: ASYNC110 - what is read tells nobody
             await asyncio.sleep(0.005)
         return value
 
@@ -102,12 +102,12 @@ class Client:
         self.frames.append(frame)
         self._news.set()
 
-    async def wait[F](self, kind: type[F], test: Callable[[F], bool] = lambda _: True) -> F:
+    async def wait[F](self, kind: type[F], test: Callable[[F], bool] | None = None) -> F:
         """The first frame of a kind, past or to come, that passes a test."""
         async with asyncio.timeout(PATIENCE):
             while True:
                 for frame in self.frames:
-                    if isinstance(frame, kind) and test(frame):
+                    if isinstance(frame, kind) and (test is None or test(frame)):
                         return frame
                 if self.closed is not None:
                     raise AssertionError(f"closed with {self.closed.close_code}: {self.closed}")
@@ -124,7 +124,8 @@ class Client:
 
     async def open_session(self) -> int:
         self.link.send(frames.OpenSession())
-        self.session = (await self.wait(frames.Session)).session
+        opened: frames.Session = await self.wait(frames.Session)
+        self.session = opened.session
         return self.session
 
     def send(self, payload: Any, *, serial: int | None = None) -> int:
@@ -142,6 +143,10 @@ class Client:
             await self.open_session()
         serial = self.send(payload)
         return await self.wait(frames.Reply, lambda reply: reply.serial == serial)
+
+    def of[F](self, kind: type[F]) -> list[F]:
+        """All frames of a kind so far."""
+        return [frame for frame in self.frames if isinstance(frame, kind)]
 
     def state(self) -> Any:
         """The state as this client holds it now: the last whole one, and the changes since."""
@@ -185,7 +190,7 @@ class Tab(Client):
             ),
             listener=self,
             server=server,
-            settings=Settings(**QUICK),
+            settings=QUICK,
         )
 
     async def open(self) -> None:
@@ -195,9 +200,9 @@ class Tab(Client):
         self._tasks.append(asyncio.create_task(self.driver.run()))
 
     def took(self, frame: frames.Frame) -> None:
-        if isinstance(frame, frames.Raft | frames.Directory | frames.Lost | frames.Forward):
-            if not self.muted:
-                self.driver.receive(frame)
+        for_node = frames.Raft | frames.Directory | frames.Lost | frames.Forward
+        if isinstance(frame, for_node) and not self.muted:
+            self.driver.receive(frame)
         super().took(frame)
 
     def _send(self, frame: frames.Frame) -> None:
@@ -238,13 +243,15 @@ class Bridge:
     def __init__(self, config: BridgeConfig) -> None:
         self.config = config
         self.started: Started | None = None
+        self._port: int | None = None
         self._task: asyncio.Task[None] | None = None
         self._clients: list[Client] = []
 
     async def start(self) -> None:
         ready: asyncio.Future[Started] = asyncio.get_running_loop().create_future()
         self._task = asyncio.create_task(serve(self.config, on_ready=ready.set_result))
-        await asyncio.wait([self._task, ready], return_when=asyncio.FIRST_COMPLETED)
+        either: set[asyncio.Future[Any]] = {self._task, ready}
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         if self._task.done():
             self._task.result()
         self.started = ready.result()
@@ -262,10 +269,16 @@ class Bridge:
             await asyncio.gather(self._task, return_exceptions=True)
             self._task = None
 
+    def at(self, port: int) -> None:
+        """Stand for a bridge of this configuration that runs in another process."""
+        self._port = port
+
     @property
     def port(self) -> int:
-        assert self.started is not None
-        return self.started.port
+        if self.started is not None:
+            return self.started.port
+        assert self._port is not None
+        return self._port
 
     @property
     def socket_url(self) -> str:
@@ -308,7 +321,7 @@ class Bridge:
     async def clients(self, count: int) -> None:
         """Wait until so many are joined."""
         async with asyncio.timeout(PATIENCE):
-            while (await self.health())["clients"] != count:
+            while (await self.health())["clients"] != count:  # noqa: ASYNC110 - over HTTP
                 await asyncio.sleep(0.02)
 
 
@@ -345,7 +358,7 @@ def config(tmp_path: Path, runtime_dir: Path, app_dir: Path) -> BridgeConfig:
         port=0,
         mdns=False,
         runtime_dir=runtime_dir,
-        node_settings=QUICK,
+        settings=QUICK,
     )
 
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
-import warnings
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -22,9 +20,10 @@ from ftweb.bridge.discovery import (
     instance_label,
 )
 
+from .conftest import PATIENCE, eventually
+
 LOOPBACK = ("127.0.0.1",)
 RECORD = Record(guid="f" * 32, epoch=1, term=2, node="n" * 32)
-PATIENCE = 10.0
 
 
 class Browser:
@@ -65,10 +64,9 @@ def publisher(name: str, record: Record = RECORD, **rest: object) -> Publisher:
 
 
 async def published(one: Publisher) -> str:
-    async with asyncio.timeout(PATIENCE):
-        while one.published_as is None:
-            await asyncio.sleep(0.01)
-    return one.published_as
+    name = await eventually(lambda: one.published_as)
+    assert name is not None
+    return name
 
 
 async def test_a_server_is_found_updated_and_gone() -> None:
@@ -133,15 +131,10 @@ async def test_browsing_ends_in_time_and_does_not_cut_the_consumer_off() -> None
 async def test_without_multicast_there_is_one_warning(caplog: pytest.LogCaptureFixture) -> None:
     nowhere = Publisher(name="x", port=1, record=RECORD, interfaces=("203.0.113.77",))
     with caplog.at_level(logging.WARNING):
-        async with nowhere, asyncio.timeout(PATIENCE):
-            while "cannot be found by name" not in caplog.text:
-                await asyncio.sleep(0.01)
+        async with nowhere:
+            await eventually(lambda: "cannot be found by name" in caplog.text)
     assert nowhere.published_as is None
     assert caplog.text.count("cannot be found by name") == 1
-    caplog.clear()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)  # zeroconf leaves its socket open
-        gc.collect()
 
 
 async def test_leaving_before_anything_was_published() -> None:

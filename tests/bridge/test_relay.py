@@ -6,6 +6,7 @@ import asyncio
 import secrets
 from typing import Any
 
+import msgspec
 import pytest
 
 from ftweb import frames
@@ -110,26 +111,29 @@ async def test_another_tab_takes_over_when_the_host_dies(hosted: tuple[Bridge, T
 
 
 async def test_two_takeovers_in_a_row_lose_and_double_nothing(hosted: tuple[Bridge, Tab]) -> None:
-    bridge, host = hosted
-    tabs = [host, await bridge.tab(), await bridge.tab()]
+    bridge, first = hosted
+    tabs = [first, await bridge.tab(), await bridge.tab()]
     client = await bridge.join()
     total = 0
     while tabs:
-        leader = await eventually(
-            lambda: next((tab for tab in tabs if tab.driver.status.hosting), None)
-        )
-        await client.wait(frames.Status, lambda status, id=leader.node_id: status.host == id)
-        others = [tab for tab in tabs if tab is not leader]
-        await eventually(
-            lambda: {tab.node_id for tab in others} <= set(leader.driver.status.successors)
-        )
+        host = await standing_host(tabs, client)
         for _ in range(3):
             total += 1
             reply = await client.request({"add": 1})
             assert reply.payload == {"count": total}
-        await leader.kill()
-        tabs = others
+        await host.kill()
+        tabs.remove(host)
     await eventually(lambda: client.state()["count"] == total)
+
+
+async def standing_host(tabs: list[Tab], client: Client) -> Tab:
+    """The tab that hosts, once all others stand by and the client knows it."""
+    host = await eventually(lambda: next((t for t in tabs if t.driver.status.hosting), None))
+    assert host is not None
+    await client.wait(frames.Status, lambda status: status.host == host.node_id)
+    members = {tab.node_id for tab in tabs}
+    await eventually(lambda: members <= set(host.driver.status.successors))
+    return host
 
 
 async def test_a_leaving_host_hands_over_and_is_taken_for_no_death(
@@ -151,7 +155,7 @@ async def test_a_leaving_host_hands_over_and_is_taken_for_no_death(
 
 async def test_consensus_frames_only_from_the_node_behind_the_socket(bridge: Bridge) -> None:
     liar = await bridge.join()
-    body = frames.msgspec.Raw(b"{}")
+    body = msgspec.Raw(b"{}")
     liar.link.send(
         frames.Raft(epoch=1, sender="f" * 32, to="e" * 32, kind="timeout_now", body=body)
     )
@@ -166,7 +170,7 @@ async def test_frames_of_another_epoch_go_nowhere(hosted: tuple[Bridge, Tab]) ->
     other = await bridge.tab()
     await eventually(lambda: other.node_id in host.driver.status.successors)
     seen = len(host.frames)
-    body = frames.msgspec.Raw(
+    body = msgspec.Raw(
         b'{"sender":"%b","to":"%b","term":99}' % (other.node_id.encode(), host.node_id.encode())
     )
     for epoch in (0, 99):
