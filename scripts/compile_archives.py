@@ -11,8 +11,8 @@
    own zlib: the output depends on the source alone, not on the machine that built it.
 3. The standard library loses docstrings and assertions (level 2, which it is tested with) and
    what a tab cannot use, see ``_left_out``. Wheels keep both: assertions are ours to fail.
-4. Wheels keep data and metadata files; ``*.data`` (scripts for a shell), type stubs and licences'
-   duplicates go. ``RECORD`` is written anew.
+4. Wheels keep their data, licences and metadata, without the read-me in it; type stubs and
+   ``*.data`` (scripts for a shell) go. ``RECORD`` is written anew.
 """
 
 from __future__ import annotations
@@ -122,7 +122,9 @@ def compile_wheel(source: Path, target: Path) -> None:
                 if name == f"{info}WHEEL":
                     kept = [x for x in data.decode().splitlines() if x and "Tag:" not in x]
                     data = "\n".join([*kept, f"Tag: {tag}", ""]).encode()
-                elif name != f"{info}METADATA" and "licenses/" not in name:
+                elif name == f"{info}METADATA":
+                    data = data.partition(b"\n\n")[0] + b"\n"  # without the read-me
+                elif "licenses/" not in name:
                     continue
             elif name.endswith(("/", ".pyi")) or ".data/" in name:
                 continue
