@@ -241,3 +241,13 @@ def test_types() -> None:
         cwd=root, text=True, capture_output=True, check=False, timeout=120,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout
+
+
+def test_messages_and_refusals_are_documented() -> None:
+    app = (PAGES.parent / "app.py").read_text()
+    readme = (PAGES.parent / "README.md").read_text()
+    codes = set(re.findall(r'Refusal\(\s*"(\w+)"', app))
+    types = set(re.findall(r'^    "(\w+)": \w+', app, re.MULTILINE)) | {"vote", "tally"}
+    assert {"bad_choice", "poll_closed"} <= codes
+    assert {"create_poll", "close_poll"} <= types
+    assert sorted(one for one in codes | types if f"`{one}`" not in readme) == []
