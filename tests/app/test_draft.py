@@ -286,6 +286,21 @@ def test_parts_follow_when_their_list_shifts() -> None:
     assert patch.apply(original, operations(recorder)) == recorder.root
 
 
+def test_equal_parts_of_a_list_are_not_mixed_up() -> None:
+    recorder, state = draft_of([{"n": 0}, {"n": 0}, {"n": 0}])
+    second = state[1]
+    state.insert(0, "new")
+    second["n"] = 1
+    assert recorder.root == ["new", {"n": 0}, {"n": 1}, {"n": 0}]
+
+
+def test_turning_around_what_only_looks_equal_is_a_change() -> None:
+    recorder, state = draft_of([1, 1.0, True])
+    state.reverse()
+    assert json.dumps(recorder.root) == "[true, 1.0, 1]"
+    assert json.dumps(operations(recorder)[0]["value"]) == "[true, 1.0, 1]"
+
+
 @pytest.mark.parametrize("how", ["deleted", "replaced", "cleared", "popped", "above", "root"])
 def test_a_detached_part_reads_but_does_not_write(how: str) -> None:
     recorder, state = draft_of({"box": {"list": [[1, 2]]}})

@@ -132,6 +132,29 @@ async def test_a_guessed_number_of_a_session_that_is_not_committed_gets_nothing(
     assert rig.machine.session_of("ada") is not None
 
 
+async def test_a_session_evicted_and_opened_again_ahead_of_the_log_gets_its_own_number() -> None:
+    rig = Rig(voting(), sessions=lambda: Sessions(most=1))
+    for client in ("ada", "bo", "ada"):
+        assert await rig.give(forward(client)) is not None
+    rig.commit(1)
+    rig.commit()
+    rig.host.assert_in_step()
+    opened = rig.machine.session_of("ada")
+    assert opened is not None
+    assert opened.session == max(rig.log)
+
+
+async def test_a_session_that_has_just_ended_is_not_served() -> None:
+    calls: list[Any] = []
+    rig = Rig(server_of(calls.append), sessions=lambda: Sessions(seconds=100))
+    session = await rig.open("ada")
+    rig.time += 100_001
+    reply = await rig.ask("ada", session, 1)
+    assert reply.error == EXPIRED
+    assert calls == []
+    rig.host.assert_in_step()
+
+
 # --- what can go wrong ------------------------------------------------------------------------
 
 
@@ -499,7 +522,7 @@ EVENTS = st.lists(
         st.tuples(st.just("repeat"), CLIENTS, st.integers(0, 5)),
         st.tuples(st.just("acknowledge"), CLIENTS),
         st.tuples(st.just("commit"), st.integers(1, 4)),
-        st.tuples(st.just("wait"), st.integers(0, 60_000)),
+        st.tuples(st.just("wait"), st.integers(0, 120_000)),
         st.tuples(st.just("take over"), st.booleans()),
     ),
     max_size=60,

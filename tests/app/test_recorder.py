@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from ftweb.app import patch
 from ftweb.app.draft import Scope
 from ftweb.app.recorder import Recorder
 from ftweb.errors import FtwebError, LimitError
@@ -44,6 +45,30 @@ def test_rolling_back_restores_the_order_of_keys() -> None:
     assert list(recorder.root) == ["a", "b"]
     recorder.rollback()
     assert list(recorder.root) == keys
+
+
+def test_rolling_back_restores_the_order_of_keys_as_of_the_mark() -> None:
+    recorder = Recorder(dict.fromkeys("abcd", 0))
+    del draft(recorder)["a"]
+    mark = recorder.mark()
+    del draft(recorder)["b"]
+    recorder.rollback(mark)
+    assert list(recorder.root) == ["b", "c", "d"]
+
+
+def test_only_operations_on_the_same_value_are_merged() -> None:
+    original = {"list": [1, 2, 3]}
+    recorder = Recorder({"list": [1, 2, 3]})
+    items = draft(recorder)["list"]
+    del items[0]
+    items[0] = 9  # the same path, but it was the second item before
+    items[0] = 8
+    operations = recorder.finish().operations
+    assert operations == [
+        {"op": "remove", "path": "/list/0"},
+        {"op": "replace", "path": "/list/0", "value": 8},
+    ]
+    assert patch.apply(original, operations) == recorder.root == {"list": [8, 3]}
 
 
 def test_a_fresh_container_is_not_fresh_any_more_after_rolling_back() -> None:

@@ -158,6 +158,8 @@ def test_who_hoards_replies_loses_the_oldest_others_lose_none() -> None:
     answer(sessions, "ada", 1, 1)
     for serial in range(1, 20):
         answer(sessions, "hoarder", 2, serial, reply="x" * 100)
+        kept = [session[4] for session in sessions.to_json()["sessions"]]
+        assert sum(len(json.dumps(reply)) for replies in kept for _, reply, _ in replies) <= 1_000
     assert sessions.look("ada", 1, 1) is Standing.REPLIED
     assert sessions.look("hoarder", 2, 1) is Standing.ACKNOWLEDGED
     assert sessions.look("hoarder", 2, 19) is Standing.REPLIED
