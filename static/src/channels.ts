@@ -62,6 +62,7 @@ export interface FtwebStatus {
   readonly role: Role;
   readonly hosting: boolean;
   readonly ready: boolean;
+  readonly bootMilliseconds: number | null;
   readonly epoch: number;
   readonly term: number;
   readonly hostId: string | null;

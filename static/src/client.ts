@@ -35,6 +35,13 @@ export interface ConnectOptions {
   readonly presenterToken?: string;
 }
 
+/**
+ * How long a page that is about to be frozen (hidden for long, or on its way into the back/forward
+ * cache) is held back. Its workers are frozen with it, and one that had not read the message by
+ * then would keep its socket, silent, for long.
+ */
+const LEAVING_MS = 30;
+
 let status: FtwebStatus = toStatus(NOTHING_KNOWN, "offline");
 const watchers = new Set<(status: FtwebStatus) => void>();
 let joined: Promise<Connection> | undefined;
@@ -87,23 +94,32 @@ function join(options: ConnectOptions): Promise<Connection> {
     worker.postMessage(message);
   };
   const page = joining({ postMessage: post }, status);
+  let alive = false;
   const hear = (message: NetToPage): void => {
-    if (message.kind === "welcome") keepJoinToken(place, message.welcome.join_url);
+    alive = true;
+    if (message.kind === "welcome") {
+      performance.mark("ftweb:welcome");
+      keepJoinToken(place, message.welcome.join_url);
+    }
     if (message.kind === "refused") {
       ended();
       if (message.code === "bad_token") forgetToken(place, token);
     }
     if (message.kind === "status") {
+      if (message.status.ready && !status.ready) performance.mark("ftweb:ready");
       status = message.status;
       for (const watcher of watchers) watcher(status);
     }
     page.hear(message);
   };
   worker.onmessage = (event: MessageEvent<NetToPage>) => hear(event.data);
-  worker.onerror = (event) => {
-    const message = `The page's worker failed (${event.message || "it could not be loaded"}); reload the page.`;
-    hear({ kind: "status", status: { ...status, error: { code: "connect_failed", message } } });
-    hear({ kind: "refused", code: "connect_failed", message });
+  worker.onerror = () => {
+    // Once it runs, an error in it is in the console and has not ended it.
+    if (alive) return;
+    const code = "connect_failed";
+    const message = "The page's worker could not be loaded; reload the page.";
+    hear({ kind: "status", status: { ...status, text: message, error: { code, message } } });
+    hear({ kind: "refused", code, message });
   };
   const socketUrl = new URL("/ftweb/socket", RUNTIME);
   socketUrl.protocol = socketUrl.protocol.replace("http", "ws");
@@ -122,9 +138,11 @@ function join(options: ConnectOptions): Promise<Connection> {
 /** Tell the net worker what happens to the page. */
 function followPage(post: (message: PageToNet) => void): void {
   let gone = false;
-  const leave = (): void => {
-    if (!gone) post({ kind: "leave" });
+  const leave = (frozen: boolean): void => {
+    if (gone) return;
     gone = true;
+    post({ kind: "leave" });
+    if (frozen) holdOn(LEAVING_MS);
   };
   const back = (): void => {
     if (gone) post({ kind: "return", visible: isVisible() });
@@ -135,11 +153,17 @@ function followPage(post: (message: PageToNet) => void): void {
     post({ kind: "visible", visible: isVisible() });
   });
   // A page in the back/forward cache, or a frozen one, would keep its socket open and never answer.
-  window.addEventListener("pagehide", leave);
-  document.addEventListener("freeze", leave);
+  window.addEventListener("pagehide", (event) => leave(event.persisted));
+  document.addEventListener("freeze", () => leave(true));
   window.addEventListener("pageshow", back);
   document.addEventListener("resume", back);
   window.addEventListener("online", () => post({ kind: "probe" }));
+}
+
+/** Give the worker's thread a moment: nothing that waits would still come back to this one. */
+function holdOn(milliseconds: number): void {
+  const until = performance.now() + milliseconds;
+  while (performance.now() < until);
 }
 
 /** Once the page has been shown. A hidden one is never painted and has nothing to wait for. */

@@ -34,6 +34,7 @@ export interface NodeEvents {
   /** A frame of the node's for the bridge. */
   sendText(text: string): void;
   changed(news: { nodeId: string | undefined; node: NodeStatus | undefined }): void;
+  booted(milliseconds: number): void;
   failed(failure: Failure): void;
 }
 
@@ -117,7 +118,15 @@ export class NodeKeeper {
     if (this.worker !== undefined || this.crashes.length >= CRASHES) return;
     this.waiting();
     const runtime = new URL(welcome.runtime, this.base).href;
-    const worker = this.spawn(new URL("node-worker.js", runtime).href);
+    let worker: NodeWorker;
+    try {
+      worker = this.spawn(new URL("node-worker.js", runtime).href);
+    } catch (error) {
+      // No workers inside workers here (older Safari): this tab votes, but never hosts.
+      this.crashes = Array<number>(CRASHES).fill(this.clock.now());
+      this.events.failed({ code: "node_failed", message: String(error) });
+      return;
+    }
     this.worker = worker;
     worker.onmessage = (event: { data: unknown }) => this.hear(event.data);
     worker.onerror = (event: { message?: string }) =>
@@ -168,6 +177,7 @@ export class NodeKeeper {
         this.broken(`${message.stage}: ${message.message}`);
         break;
       case "booted":
+        this.events.booted(message.milliseconds);
         break;
     }
   }

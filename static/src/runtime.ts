@@ -62,7 +62,7 @@ export class Runtime {
           console.warn(`ftweb: ${message}`);
         }
         if (final) {
-          this.session.close();
+          this.session.close({ code, message });
           this.nodes.leave();
           world.tell({ kind: "refused", code, message });
         }
@@ -82,6 +82,7 @@ export class Runtime {
           nodeError: news.nodeId === undefined ? nodeError : undefined,
         });
       },
+      booted: (bootMilliseconds) => this.status.learn({ bootMilliseconds }),
       failed: (nodeError) => this.status.learn({ nodeError }),
     });
     this.nodes.show(start.visible);

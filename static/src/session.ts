@@ -153,9 +153,9 @@ export class Session {
   }
 
   /** No more requests: those without a result fail, and so do later ones. */
-  close(): void {
+  close(failure: Failure = CLOSED): void {
     this.closed = true;
-    for (const pending of this.pending.values()) this.fail(pending.id, CLOSED);
+    for (const pending of this.pending.values()) this.fail(pending.id, failure);
     this.pending.clear();
   }
 

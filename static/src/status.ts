@@ -23,8 +23,12 @@ export interface Facts {
   status: Status | undefined;
   /** A status has come over this link. */
   heard: boolean;
+  /** A host has been seen. */
+  hosted: boolean;
   nodeId: string | undefined;
   node: NodeStatus | undefined;
+  /** How long the node took to boot. */
+  bootMilliseconds: number | undefined;
   pending: number;
   /** Why the link ended, until it is back. */
   error: Failure | undefined;
@@ -39,8 +43,10 @@ export const NOTHING_KNOWN: Facts = {
   connected: false,
   status: undefined,
   heard: false,
+  hosted: false,
   nodeId: undefined,
   node: undefined,
+  bootMilliseconds: undefined,
   pending: 0,
   error: undefined,
   nodeError: undefined,
@@ -76,6 +82,7 @@ export function toStatus(facts: Facts, state: Condition): FtwebStatus {
     role: node?.role ?? "observer",
     hosting: node?.hosting ?? false,
     ready: facts.nodeId !== undefined,
+    bootMilliseconds: facts.bootMilliseconds ?? null,
     epoch: status?.epoch ?? 0,
     term: status?.term ?? 0,
     hostId: status?.host ?? null,
@@ -91,9 +98,7 @@ export function toStatus(facts: Facts, state: Condition): FtwebStatus {
 function describe(facts: Facts, state: Condition): string {
   if (facts.ended) return facts.error?.message ?? "Disconnected.";
   if (state === "offline" && facts.welcome === undefined) return "Connecting…";
-  if (state === "taking-over" && (facts.status?.term ?? 0) <= 1 && !facts.status?.host) {
-    return "Getting ready: the first device is about to host.";
-  }
+  if (state === "taking-over" && !facts.hosted) return "Getting ready: no device hosts yet.";
   if (state === "connected" && facts.node?.hosting === true) return "Connected. This tab hosts.";
   return SENTENCES[state];
 }
@@ -120,7 +125,8 @@ export class StatusKeeper {
   }
 
   learn(news: Partial<Facts>): void {
-    this.facts = { ...this.facts, ...news };
+    const hosted = this.facts.hosted || typeof news.status?.host === "string";
+    this.facts = { ...this.facts, ...news, hosted };
     const { connected, heard, status } = this.facts;
     const now = this.clock.now();
     const up = connected && heard;

@@ -20,8 +20,8 @@ export const RETRY_FIRST_MS = [50, 250] as const;
 /** Ceiling of the first jittered retry after that; doubled each time. */
 export const RETRY_BASE_MS = 500;
 
-/** Longest wait between two attempts: a bridge that is back is found within this. */
-export const RETRY_CAP_MS = 5_000;
+/** Longest wait between two attempts: a bridge that is back has all its clients within 5 s. */
+export const RETRY_CAP_MS = 4_000;
 
 /** A socket that lasted so long was a good one: the next retry is a first one again. */
 export const STABLE_MS = 5_000;

@@ -57,6 +57,7 @@ function kept(): Kept {
       changed: (news) => {
         nodeId = news.nodeId;
       },
+      booted: () => undefined,
       failed: (failure) => failures.push(failure),
     },
   );
@@ -241,6 +242,32 @@ test("failing to load without a bridge is not held against it", () => {
     last().say({ kind: "failed", stage: "pyodide", message: "no network" });
   }
   assert.equal(workers.length, 2 * CRASHES);
+});
+
+test("a browser without workers inside workers: told once, and the page goes on", () => {
+  const failures: Failure[] = [];
+  let attempts = 0;
+  const keeper = new NodeKeeper(
+    () => {
+      attempts += 1;
+      throw new ReferenceError("Worker is not defined");
+    },
+    "http://192.0.2.7:8765/",
+    new ManualClock(),
+    {
+      send: () => undefined,
+      sendText: () => undefined,
+      changed: () => undefined,
+      booted: () => undefined,
+      failed: (failure) => failures.push(failure),
+    },
+  );
+  keeper.allow();
+  keeper.connect(WELCOME);
+  keeper.disconnect();
+  keeper.connect(WELCOME);
+  assert.equal(attempts, 1);
+  assert.equal(failures.length, 1);
 });
 
 test("another app or another server needs another worker, the same ones do not", () => {

@@ -319,14 +319,17 @@ test("leaving: the node goes down, goodbye, closed; coming back joins with the s
   await until(() => page.results === '1="ok"', "the reply");
 });
 
-test("a refused token ends it, and every request that waits", async (t) => {
-  const { bridge, page, runtime } = await running(t);
-  const peer = await bridge.accept();
-  await peer.expect("hello");
-  peer.say({ type: "error", code: "bad_token", message: "Scan the QR code again." });
+test("a token that is refused after a reconnect ends it, and every request that waits", async (t) => {
+  const { bridge, page, runtime, peer } = await joined(t);
+  runtime.hear(request(1, "waiting"));
+  await peer.expect("request");
+  peer.socket.close();
+  const again = await bridge.accept();
+  await again.expect("hello");
+  again.say({ type: "error", code: "bad_token", message: "Scan the QR code again." });
   await until(() => page.of("refused").length === 1, "the refusal");
   assert.equal(page.status?.state, "offline");
   assert.equal(page.status?.text, "Scan the QR code again.");
-  runtime.hear(request(1, "late"));
-  assert.equal(page.results, "1=closed");
+  runtime.hear(request(2, "late"));
+  assert.equal(page.results, "1=bad_token 2=closed");
 });

@@ -74,6 +74,7 @@ test("joining a group that is well goes straight to connected", () => {
     role: "observer",
     hosting: false,
     ready: false,
+    bootMilliseconds: null,
     epoch: 1,
     term: 3,
     hostId: "n1",
@@ -161,6 +162,15 @@ test("a status that is the same is told once", () => {
   keeper.learn({ status: { ...HOSTED, successors: [...HOSTED.successors] } });
   keeper.learn({ pending: 0 });
   assert.equal(told.length, before);
+});
+
+test("before the first host it is not called a take-over", () => {
+  const { clock, keeper, last } = watched();
+  keeper.learn({ welcome: WELCOME, connected: true });
+  keeper.learn({ status: HOSTLESS, heard: true });
+  clock.pass(TAKING_OVER_MS + OFFLINE_MS);
+  assert.equal(last().state, "taking-over");
+  assert.match(last().text, /Getting ready/);
 });
 
 test("an end for good says why, and nothing follows", () => {
