@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 PAGES = Path(__file__).resolve().parents[2] / "examples" / "voting" / "pages"
 FILES = sorted(path for path in PAGES.rglob("*") if path.is_file())
 VOTER = ["index.html", "base.css", "voter.css", "voter.js", "icon.svg"]
-VOTER_MODULES = ["ballot.js", "dom.js", "polls.js", "words.js"]
+VOTER_MODULES = ["answer.js", "ballot.js", "dom.js", "options.js", "polls.js", "words.js"]
 
 HANDLES = {
     "voter": "poll-question option my-vote tally status submit-vote text-answer",
@@ -217,7 +217,10 @@ def test_nothing_inline_nothing_from_elsewhere_and_text_only_as_text(path: Path)
 
 @pytest.mark.parametrize("page", HANDLES)
 def test_handles_for_scripts_are_there(page: str) -> None:
-    libraries = {"voter": ["ballot"], "presenter": ["stage", "composer", "join"]}[page]
+    libraries = {
+        "voter": ["answer", "ballot", "options"],
+        "presenter": ["stage", "composer", "join"],
+    }[page]
     markup = "index" if page == "voter" else "presenter"
     sources = [f"{markup}.html", f"{page}.js", *(f"lib/{name}.js" for name in libraries)]
     text = "".join((PAGES / name).read_text() for name in sources)
