@@ -16,6 +16,7 @@ import asyncio
 import gzip
 import json
 import shutil
+import socket
 import statistics
 import sys
 import tempfile
@@ -97,15 +98,14 @@ def site(folders: dict[str, Path]) -> Starlette:
 @asynccontextmanager
 async def serve(app: Starlette) -> AsyncIterator[int]:
     """Serve on a free loopback port."""
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning"))
-    task = asyncio.create_task(server.serve())
-    while not server.started:
-        await asyncio.sleep(0.01)
-    try:
-        yield server.servers[0].sockets[0].getsockname()[1]
-    finally:
-        server.should_exit = True
-        await task
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
+        task = asyncio.create_task(server.serve(sockets=[listening]))
+        try:
+            yield listening.getsockname()[1]
+        finally:
+            server.should_exit = True
+            await task
 
 
 async def measure(folders: dict[str, Path], runs: int) -> dict[str, list[float]]:

@@ -21,20 +21,20 @@ class _Message(
 # --- from the net worker --------------------------------------------------------------------
 
 
-class FrameIn(_Message, tag="frame"):
+class FrameIn(_Message, frozen=True, tag="frame"):
     """A frame of the wire protocol for this node."""
 
     text: str
 
 
-class Visible(_Message, tag="visible"):
+class Visible(_Message, frozen=True, tag="visible"):
     """The page was shown or hidden. The bridge hears it from the net worker and the host from
     the bridge's directory, so that one place decides who hosts; here it changes nothing."""
 
     visible: bool
 
 
-class Stop(_Message, tag="stop"):
+class Stop(_Message, frozen=True, tag="stop"):
     """The page is leaving: give the lead away, if this node has it, while there is time."""
 
 
@@ -53,19 +53,19 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 # --- to the net worker ----------------------------------------------------------------------
 
 
-class Up(_Message, tag="up"):
+class Up(_Message, frozen=True, tag="up"):
     """The app is imported and the node can take part, under the id that it has minted."""
 
     node_id: str
 
 
-class FrameOut(_Message, tag="frame"):
+class FrameOut(_Message, frozen=True, tag="frame"):
     """A frame of the wire protocol, for the socket."""
 
     text: str
 
 
-class Status(_Message, tag="status"):
+class Status(_Message, frozen=True, tag="status"):
     """The node's view of the cluster has changed."""
 
     role: Literal["observer", "learner", "follower", "candidate", "leader"]
@@ -77,7 +77,7 @@ class Status(_Message, tag="status"):
     quorum: bool
 
 
-class Begin(_Message, tag="begin"):
+class Begin(_Message, frozen=True, tag="begin"):
     """A handler starts to run. Posted before it does, and delivered even if it never returns."""
 
     client_id: str
@@ -85,11 +85,11 @@ class Begin(_Message, tag="begin"):
     serial: int
 
 
-class End(_Message, tag="end"):
+class End(_Message, frozen=True, tag="end"):
     """The handler has come back."""
 
 
-class Failed(_Message, tag="failed"):
+class Failed(_Message, frozen=True, tag="failed"):
     """This worker is of no more use."""
 
     stage: Literal["bundle", "app", "node"]
