@@ -183,8 +183,8 @@ class Host:
     async def _request(self, forward: Forward) -> dict[str, Any] | None:
         client_id, session, serial = forward.source.client_id, forward.session, forward.serial
         number = self._sessions.number_of(client_id)
-        if number is not None and number < 0:
-            return None  # nobody can know the number yet, so this is a guess
+        if number is not None and number < 0 and session > self._machine.applied_index:
+            return None  # nobody can know the coming number yet, so this is a guess
         if self._sessions.look(client_id, session, serial) is Standing.REPLIED:
             return None
         at = self._stamp()

@@ -292,6 +292,7 @@ def test_equal_parts_of_a_list_are_not_mixed_up() -> None:
     state.insert(0, "new")
     second["n"] = 1
     assert recorder.root == ["new", {"n": 0}, {"n": 1}, {"n": 0}]
+    assert operations(recorder)[-1] == {"op": "replace", "path": "/2/n", "value": 1}
 
 
 def test_turning_around_what_only_looks_equal_is_a_change() -> None:

@@ -123,10 +123,9 @@ async def test_a_guessed_number_of_a_session_that_is_not_committed_gets_nothing(
     rig = Rig(voting())
     await rig.give(forward("ada"))
     guess = max(rig.log) + 1
-    for number in (guess, 0):
-        assert (
-            await rig.give(forward("ada", session=number, serial=1, payload={"choice": 1})) is None
-        )
+    request = forward("ada", session=guess, serial=1, payload={"choice": 1})
+    assert await rig.give(request) is None
+    assert await rig.give(forward("ada", session=0, serial=1)) is not None, "never a number"
     rig.commit()
     rig.host.assert_in_step()
     assert rig.machine.session_of("ada") is not None
@@ -136,12 +135,15 @@ async def test_a_session_evicted_and_opened_again_ahead_of_the_log_gets_its_own_
     rig = Rig(voting(), sessions=lambda: Sessions(most=1))
     for client in ("ada", "bo", "ada"):
         assert await rig.give(forward(client)) is not None
-    rig.commit(1)
+    rig.commit(2)
+    first = min(index for index in rig.log if index > 1)
+    command = await rig.give(forward("ada", session=first, serial=1, payload={"choice": 1}))
+    assert Failure(**command["error"]) == EXPIRED
     rig.commit()
     rig.host.assert_in_step()
     opened = rig.machine.session_of("ada")
     assert opened is not None
-    assert opened.session == max(rig.log)
+    assert opened.session == first + 2
 
 
 async def test_a_session_that_has_just_ended_is_not_served() -> None:
