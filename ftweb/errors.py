@@ -45,6 +45,7 @@ CODES: Final[dict[str, str]] = {
     "state_too_large": "The change would make the app's state larger than allowed.",
     "no_handler": "The app has no handler for messages.",
     # nodes and storage
+    "node_failed": "The tab's replica could not run; the page works, but this tab cannot host.",
     "stale_epoch": "The frame belongs to an epoch that has been replaced.",
     "not_leader": "The node does not lead, so it cannot accept proposals.",
     "storage_failed": "The replica could not be saved; nothing is acknowledged until it can.",
