@@ -9,7 +9,9 @@ module                     concept
 :mod:`.address`            what was given → where and with which token
 :mod:`.lookup`             a server's name → its address, by mDNS
 :mod:`.session`            what is said and when (sans-I/O); the exactly-once rules
+:mod:`.events`             what the session has to tell (sans-I/O)
 :mod:`.state`              the copy of the app's state (sans-I/O)
+:mod:`.status`             how things stand
 :mod:`.connection`         what a script holds
 :mod:`.keeper`             one socket at a time, reconnects, the ``async with``
 =========================  ==============================================================
@@ -20,8 +22,9 @@ from __future__ import annotations
 import secrets
 
 from ftweb.client.address import parse_target
-from ftweb.client.connection import Connection, ConnectionStatus
+from ftweb.client.connection import Connection
 from ftweb.client.keeper import Keeper
+from ftweb.client.status import ConnectionStatus
 
 __all__ = ["Connection", "ConnectionStatus", "connect"]
 

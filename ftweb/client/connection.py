@@ -12,39 +12,18 @@ import logging
 import secrets
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
 from ftweb import codec, frames
-from ftweb.client import session as protocol
+from ftweb.client import events
+from ftweb.client.session import ClientSession
+from ftweb.client.status import ConnectionStatus, status_of
 from ftweb.errors import ConnectError, FrameError, LimitError, RequestError
 from ftweb.limits import OUTBOX_REPLAY
 
 _LOG = logging.getLogger("ftweb.client")
-
-type State = Literal["connected", "taking-over", "offline", "no-quorum"]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ConnectionStatus:
-    """Is it me or the host? The same facts as ``ftweb.status()`` in a page."""
-
-    state: State
-    """``offline``: no bridge reached; ``no-quorum``: too few replicas are there to acknowledge
-    anything; ``taking-over``: there is no host right now."""
-    client_id: str
-    bridge: str
-    """Node id of the bridge that we are, or were last, connected to."""
-    epoch: int = 0
-    term: int = 0
-    host_id: str | None = None
-    successors: tuple[str, ...] = ()
-    quorum: bool = False
-    participants: int = 0
-    pending: int = 0
-    """Requests of ours without a reply."""
 
 
 class Connection:
@@ -54,13 +33,13 @@ class Connection:
     """
 
     def __init__(self, *, token: str, device_key: str) -> None:
-        self.session = protocol.ClientSession(
+        self.session = ClientSession(
             client_key=secrets.token_hex(16), device_key=device_key, token=token
         )
         """For the keeper, not for scripts."""
         self._loop = asyncio.get_running_loop()
         self._send_frame: Callable[[frames.Frame], None] | None = None
-        self._replies: dict[int, asyncio.Future[protocol.Replied]] = {}
+        self._replies: dict[int, asyncio.Future[events.Replied]] = {}
         self._waiters: set[asyncio.Future[Any]] = set()
         self._inbox: deque[Any] = deque(maxlen=OUTBOX_REPLAY)
         self._arrived = asyncio.Event()
@@ -124,7 +103,7 @@ class Connection:
         self._check_open()
         serial = self.session.request(_encode_payload(payload), self._loop.time())
         self.flush()
-        future: asyncio.Future[protocol.Replied] = self._loop.create_future()
+        future: asyncio.Future[events.Replied] = self._loop.create_future()
         self._replies[serial] = future
         try:
             async with asyncio.timeout(timeout):
@@ -182,28 +161,7 @@ class Connection:
     @property
     def status(self) -> ConnectionStatus:
         """Where things stand now."""
-        welcome, status = self.session.welcome, self.session.status
-        state: State = "connected"
-        if not self.session.connected:
-            state = "offline"
-        elif status is None:
-            state = "taking-over"  # welcomed, but not told yet who hosts
-        elif not status.quorum:
-            state = "no-quorum"
-        elif status.host is None:
-            state = "taking-over"
-        return ConnectionStatus(
-            state=state,
-            client_id=welcome.client_id if welcome else "",
-            bridge=welcome.bridge if welcome else "",
-            epoch=status.epoch if status else 0,
-            term=status.term if status else 0,
-            host_id=status.host if status else None,
-            successors=tuple(status.successors) if status else (),
-            quorum=status.quorum if status else False,
-            participants=status.participants if status else 0,
-            pending=self.session.pending,
-        )
+        return status_of(self.session)
 
     def on_status(self, handler: Callable[[ConnectionStatus], object]) -> Callable[[], None]:
         """Call ``handler(status)`` now and at each change. Returns a function that ends it."""
@@ -220,15 +178,21 @@ class Connection:
 
     # --- for the keeper -------------------------------------------------------------------
 
-    def attach(self, send_frame: Callable[[frames.Frame], None] | None) -> None:
-        """A socket is there (or none, with ``None``): send frames by it from now on."""
+    def attach(self, send_frame: Callable[[frames.Frame], None]) -> None:
+        """A socket is there: send frames by it from now on."""
         self._send_frame = send_frame
-        if send_frame is None:
+        self.session.opened(self._loop.time())
+        self.flush()
+
+    def detach(self, reason: ConnectError | None) -> None:
+        """The socket is gone, for this reason."""
+        self._send_frame = None
+        if reason is None:
             self.session.closed()
-            self._tell_status()
         else:
-            self.session.opened(self._loop.time())
-            self.flush()
+            self.session.closed(frames.Failure(code=reason.code, message=reason.message))
+        self._act()
+        self._tell_status()
 
     def flush(self) -> None:
         """Send what the session wants to say."""
@@ -236,30 +200,11 @@ class Connection:
             if self._send_frame is not None:
                 self._send_frame(frame)
 
-    def take(self, frame: frames.Frame) -> protocol.Refused | None:
+    def take(self, frame: frames.Frame) -> events.Refused | None:
         """Act on a frame of the bridge. Returns why the bridge is about to close, if it is."""
         self.session.receive(frame, self._loop.time())
         self.flush()
-        refused = None
-        for event in self.session.events():
-            match event:
-                case protocol.Replied():
-                    future = self._replies.get(event.serial)
-                    if future is not None and not future.done():
-                        future.set_result(event)
-                case protocol.StateChanged():
-                    _call(self._on_state, event.value)
-                case protocol.Received():
-                    if self._on_message:
-                        _call(self._on_message, event.payload)
-                    else:
-                        self._inbox.append(event.payload)
-                        self._arrived.set()
-                case protocol.StatusChanged() | protocol.Welcomed():
-                    self._tell_status()
-                case protocol.Refused():
-                    refused = event
-        return refused
+        return self._act()
 
     def end(self, error: ConnectError | None) -> None:
         """No socket will come any more: tell everybody who waits, and why."""
@@ -270,13 +215,35 @@ class Connection:
         failure = frames.Failure(code="closed", message=message)
         for serial, reply in self._replies.items():
             if not reply.done():
-                reply.set_result(protocol.Replied(serial=serial, error=failure))
+                reply.set_result(events.Replied(serial=serial, error=failure))
         for waiter in self._waiters:
             if not waiter.done():
                 waiter.set_exception(error or _closed_error())
         self._arrived.set()
 
     # --- inside ---------------------------------------------------------------------------
+
+    def _act(self) -> events.Refused | None:
+        refused = None
+        for event in self.session.events():
+            match event:
+                case events.Replied():
+                    future = self._replies.get(event.serial)
+                    if future is not None and not future.done():
+                        future.set_result(event)
+                case events.StateChanged():
+                    _call(self._on_state, event.value)
+                case events.Received():
+                    if self._on_message:
+                        _call(self._on_message, event.payload)
+                    else:
+                        self._inbox.append(event.payload)
+                        self._arrived.set()
+                case events.StatusChanged() | events.Welcomed():
+                    self._tell_status()
+                case events.Refused():
+                    refused = event
+        return refused
 
     @property
     def _welcome(self) -> frames.Welcome:

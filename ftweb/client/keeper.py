@@ -36,6 +36,9 @@ RECONNECT_MOST = 4.0
 """Seconds: the n-th attempt waits a random part of FIRST * 2**n, at most MOST, so that everybody
 is back within five seconds of a bridge's return."""
 
+BUSY = 1.0
+"""Least wait after a bridge has said that it has too much to do."""
+
 LOOK_UP_AGAIN = 3
 """Failed attempts at an address before its name is looked up again."""
 
@@ -49,6 +52,7 @@ _CLOSE_CODES = {
     1009: "too_large",
     1013: "slow_reader",
 }
+_BUSY_CODES = frozenset({"rate_limited", "too_many_connections", "slow_reader"})
 _HTTP_CODES = {403: "bad_origin", 421: "bad_host", 503: "too_many_connections"}
 
 
@@ -169,27 +173,35 @@ class Keeper:
 
     async def _serve(self, link: WebSocketLink) -> ConnectError:
         """Exchange frames until the socket is closed; returns why it was."""
-        connection, refused = self._connection, None
+        connection = self._connection
+        error: ConnectError | None = None
         try:
             async with asyncio.TaskGroup() as group:
                 connection.attach(link.send)
                 ticking = group.create_task(self._tick(link))
                 try:
-                    while True:
-                        refused = connection.take(await link.receive()) or refused
-                        if connection.session.connected:
-                            self._welcomed.set()
-                except LinkClosedError as closed:
-                    if refused is not None:
-                        return ConnectError(refused.message, code=refused.code)
-                    code = _CLOSE_CODES.get(closed.close_code, "connect_failed")
-                    return ConnectError(closed.message, code=code)
-                except FrameError as bad:
-                    return ConnectError(bad.message, code=bad.code)
+                    error = await self._read(link)
                 finally:
                     ticking.cancel()
         finally:
-            connection.attach(None)
+            connection.detach(error)
+        return error
+
+    async def _read(self, link: WebSocketLink) -> ConnectError:
+        refused = None
+        try:
+            while True:
+                refused = self._connection.take(await link.receive()) or refused
+                if self._connection.session.connected:
+                    self._welcomed.set()
+        except LinkClosedError as closed:
+            if refused is not None:
+                return ConnectError(refused.message, code=refused.code)
+            return ConnectError(
+                closed.message, code=_CLOSE_CODES.get(closed.close_code, "connect_failed")
+            )
+        except FrameError as bad:
+            return ConnectError(f"What answers there does not speak our protocol: {bad.message}")
 
     async def _tick(self, link: WebSocketLink) -> None:
         """Ping regularly; close the link when nobody answers."""

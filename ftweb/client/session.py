@@ -16,7 +16,11 @@ The rules that make a request happen exactly once, whatever socket or host it me
    unanswered request is never forgotten while later ones are answered.
 6. After ``session_expired`` nobody can say whether a request of that session was run, so all
    that were ever sent in it fail with that code. What was never sent goes into the next session.
-7. A message is handled once: (index, position) only grows within an epoch. After a reconnect
+7. What a bridge has refused twice in a row as malformed would be refused for ever, and take the
+   connection with it each time: all that was sent fails with the bridge's code.
+8. Where another server (another GUID) answers at the address, nothing of the old one's session,
+   state or messages holds; what was sent fails like under rule 6.
+9. A message is handled once: (index, position) only grows within an epoch. After a reconnect
    the last index is asked for again, since the socket may have closed between its positions.
 
 One such object per connection; times are seconds of any steady clock.
@@ -28,64 +32,30 @@ from dataclasses import dataclass
 from typing import Any
 
 from ftweb import frames
+from ftweb.client.events import (
+    Event,
+    Received,
+    Refused,
+    Replied,
+    StateChanged,
+    StatusChanged,
+    Welcomed,
+)
 from ftweb.client.state import StateCopy
 from ftweb.errors import RequestError
 from ftweb.limits import PENDING_REQUESTS, PING_SECONDS
 
-FATAL_CODES = frozenset({"bad_token", "version_mismatch", "too_large", "too_deep"})
-"""Errors that connecting again cannot heal: the same hello or request would be refused again."""
+FATAL_CODES = frozenset({"bad_token", "version_mismatch"})
+"""Errors that connecting again cannot heal."""
+
+MALFORMED_CODES = frozenset({"bad_frame", "too_large", "too_deep"})
+"""Errors for which the frames that we sent are to blame."""
+
+REFUSALS = 2
+"""Rule 7. Once may be a bridge that is being replaced."""
 
 MISSED_PINGS = 2
 """A bridge that let so many pings pass in complete silence is taken for gone."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Welcomed:
-    """The bridge let us in."""
-
-    welcome: frames.Welcome
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Replied:
-    """The one result of a request."""
-
-    serial: int
-    payload: Any = None
-    error: frames.Failure | None = None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Received:
-    """A message sent by a handler."""
-
-    payload: Any
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class StateChanged:
-    """The state copy has a new value."""
-
-    value: Any
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class StatusChanged:
-    """The bridge told of another host, quorum or head count."""
-
-    status: frames.Status
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Refused:
-    """The bridge told why it closes the connection; ``final`` when reconnecting is no use."""
-
-    code: str
-    message: str
-    final: bool
-
-
-type Event = Welcomed | Replied | Received | StateChanged | StatusChanged | Refused
 
 
 @dataclass(kw_only=True, slots=True)
@@ -131,6 +101,7 @@ class ClientSession:
         """(epoch, term, host) that this socket's requests go to; None while there is none."""
         self._last_message = (0, 0)
         self._resyncing = False
+        self._refusals = 0
         self._heard_at = 0.0
         self._pinged: tuple[int, float] | None = None
         self._ping_count = 0
@@ -160,11 +131,20 @@ class ClientSession:
             )
         ]
 
-    def closed(self) -> None:
-        """The socket is gone. Requests are kept."""
+    def closed(self, refusal: frames.Failure | None = None) -> None:
+        """The socket is gone. Requests are kept, but for rule 7.
+
+        Args:
+            refusal: why the bridge closed it, if it said so.
+        """
         self.connected = False
         self._route = None
         self._out = []
+        if refusal is not None and refusal.code in MALFORMED_CODES:
+            self._refusals += 1
+            if self._refusals >= REFUSALS:
+                self._refusals = 0
+                self._fail_sent(refusal)
 
     def request(self, payload: Any, now: float) -> int:
         """Take a request, already checked to be JSON and within bounds.
@@ -244,15 +224,14 @@ class ClientSession:
             case frames.Ping():
                 self._out.append(frames.Pong(n=frame.n))
             case frames.Welcome():
+                if self.welcome is not None and self.welcome.guid != frame.guid:
+                    self._begin_anew()
                 self.welcome = frame
                 self.connected = True
                 self._events.append(Welcomed(welcome=frame))
             case frames.Error():
                 if frame.fatal:
-                    final = frame.code in FATAL_CODES
-                    self._events.append(
-                        Refused(code=frame.code, message=frame.message, final=final)
-                    )
+                    self._events.append(Refused(code=frame.code, message=frame.message))
             case _:
                 pass
 
@@ -329,6 +308,7 @@ class ClientSession:
             self._send_all(now)
 
     def _replied(self, reply: frames.Reply, now: float) -> None:
+        self._refusals = 0
         pending = self._pending.pop(reply.serial, None)
         if pending is None:
             return
@@ -341,12 +321,26 @@ class ClientSession:
         if self._session is not None:
             self._expired_session = self._session
         self._session = None
-        lost = [serial for serial, pending in self._pending.items() if pending.sent_at is not None]
-        for serial in lost:
-            del self._pending[serial]
-            self._events.append(Replied(serial=serial, error=failure))
+        self._fail_sent(failure)
         if self._route is not None:
             self._ask_session(now, again=True)
+
+    def _begin_anew(self) -> None:
+        """Rule 8."""
+        message = "Another server answers here now; whether the request was handled is not known."
+        self._fail_sent(frames.Failure(code="session_expired", message=message))
+        self.state = StateCopy()
+        self.status = None
+        self._session = self._session_asked_at = None
+        self._expired_session = 0
+        self._last_message = (0, 0)
+
+    def _fail_sent(self, failure: frames.Failure) -> None:
+        """Give every request that was ever sent its result; keep the others."""
+        for serial, pending in list(self._pending.items()):
+            if pending.sent_at is not None:
+                del self._pending[serial]
+                self._events.append(Replied(serial=serial, error=failure))
 
     def _changed(self, changed: bool | None) -> None:
         if changed:

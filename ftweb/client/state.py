@@ -74,12 +74,33 @@ def apply_patch(document: Any, patch: list[dict[str, Any]]) -> Any:
     Raises:
         PatchError: an operation is malformed, or names what is not there.
     """
+    own = _Own()
     for operation in patch:
-        document = _apply(document, operation)
+        document = _apply(document, operation, own)
     return document
 
 
-def _apply(document: Any, operation: dict[str, Any]) -> Any:
+class _Own:
+    """The containers that this patch has copied already: no second copy is needed. They are
+    kept here, so that no other container can get the identity of one that was removed."""
+
+    def __init__(self) -> None:
+        self._copies: dict[int, Any] = {}
+
+    def copy_of(self, container: Any) -> Any:
+        """A container that may be changed: itself, if it is such a copy."""
+        if id(container) in self._copies:
+            return container
+        copied: Any = container.copy()
+        self._copies[id(copied)] = copied
+        return copied
+
+    def forget(self) -> None:
+        """What was copied so far may now be in two places."""
+        self._copies = {}
+
+
+def _apply(document: Any, operation: dict[str, Any], own: _Own) -> Any:
     try:
         op, path = operation["op"], _parse(operation["path"])
         if op in ("add", "replace", "test"):
@@ -87,10 +108,12 @@ def _apply(document: Any, operation: dict[str, Any]) -> Any:
         elif op in ("copy", "move"):
             source = _parse(operation["from"])
             value = _get(document, source)
-            if op == "move":
-                if path[: len(source)] == source and len(path) > len(source):
-                    raise PatchError("cannot move a value into itself")
-                document = _edit(document, source, "remove", None)
+            if op == "copy":
+                own.forget()
+            elif path[: len(source)] == source and len(path) > len(source):
+                raise PatchError("cannot move a value into itself")
+            else:
+                document = _edit(document, source, "remove", None, own)
         elif op == "remove":
             value = None
         else:
@@ -101,49 +124,53 @@ def _apply(document: Any, operation: dict[str, Any]) -> Any:
         if not _same(_get(document, path), value):
             raise PatchError("a tested value differs")
         return document
-    return _edit(document, path, op if op in ("remove", "replace") else "add", value)
+    return _edit(document, path, op if op in ("remove", "replace") else "add", value, own)
 
 
-def _edit(document: Any, path: list[str], op: str, value: Any) -> Any:
+def _edit(document: Any, path: list[str], op: str, value: Any, own: _Own) -> Any:
     """``document`` with one place added, replaced or removed; copies only along ``path``."""
     if not path:
         return value
-    key, rest = path[0], path[1:]
-    if isinstance(document, dict):
-        if (rest or op != "add") and key not in document:
-            raise PatchError(f"no member {key!r}")
-        copied: Any = dict(document)
-        if rest:
-            copied[key] = _edit(document[key], rest, op, value)
-        elif op == "remove":
-            del copied[key]
+    root = parent = _changeable(document, own)
+    for key in path[:-1]:
+        place = _place(parent, key)
+        parent[place] = child = _changeable(parent[place], own)
+        parent = child
+    key = path[-1]
+    if op != "add":
+        place = _place(parent, key)
+        if op == "remove":
+            del parent[place]
         else:
-            copied[key] = value
-        return copied
-    if isinstance(document, list):
-        appends = op == "add" and not rest
-        index = len(document) if key == "-" and appends else _index(key, len(document), appends)
-        copied = list(document)
-        if rest:
-            copied[index] = _edit(document[index], rest, op, value)
-        elif op == "remove":
-            del copied[index]
-        elif op == "add":
-            copied.insert(index, value)
-        else:
-            copied[index] = value
-        return copied
+            parent[place] = value
+    elif isinstance(parent, dict):
+        parent[key] = value
+    else:
+        length = len(parent)
+        parent.insert(length if key == "-" else _index(key, length, True), value)
+    return root
+
+
+def _changeable(container: Any, own: _Own) -> Any:
+    if isinstance(container, dict | list):
+        return own.copy_of(container)
     raise PatchError("the path leads into a value that has no members")
+
+
+def _place(parent: Any, key: str) -> Any:
+    """The key or index of a member that is there."""
+    if isinstance(parent, list):
+        return _index(key, len(parent), False)
+    if key not in parent:
+        raise PatchError(f"no member {key!r}")
+    return key
 
 
 def _get(document: Any, path: list[str]) -> Any:
     for key in path:
-        if isinstance(document, dict) and key in document:
-            document = document[key]
-        elif isinstance(document, list):
-            document = document[_index(key, len(document), False)]
-        else:
-            raise PatchError(f"no member {key!r}")
+        if not isinstance(document, dict | list):
+            raise PatchError("the path leads into a value that has no members")
+        document = document[_place(document, key)]
     return document
 
 
@@ -153,7 +180,10 @@ def _parse(pointer: str) -> list[str]:
         return []
     if not pointer.startswith("/"):
         raise PatchError("a path starts with '/'")
-    return [part.replace("~1", "/").replace("~0", "~") for part in pointer[1:].split("/")]
+    parts = pointer[1:].split("/")
+    if "~" not in pointer:
+        return parts
+    return [part.replace("~1", "/").replace("~0", "~") for part in parts]
 
 
 def _index(key: str, length: int, appends: bool) -> int:

@@ -43,6 +43,7 @@ class ScriptedBridge:
         """Answer every hello with this error."""
         self.http_status: int | None = None
         """Answer the handshake with this instead."""
+        self.guid = "g" * 32
         self.host: str | None = "host"
         self.term = 1
         self.index = 5
@@ -175,7 +176,7 @@ class ScriptedBridge:
             presenter=hello.token == PRESENTER,
             bridge="b" * 32,
             name="vote",
-            guid="g" * 32,
+            guid=self.guid,
             bundle="0" * 64,
             runtime="/ftweb/runtime/0/",
             join_url=self.url if hello.token == PRESENTER else "",

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ftweb import frames
+from ftweb import codec, frames
 from ftweb.client import connect
 from ftweb.client.address import Target
 from ftweb.client.keeper import Keeper
@@ -71,7 +71,8 @@ async def test_something_that_is_no_bridge(bridge: Bridge) -> None:
     with pytest.raises(ConnectError) as caught:
         async with connect(bridge.url):
             pytest.fail("entered")
-    assert caught.value.code == "bad_frame"
+    assert caught.value.code == "connect_failed"
+    assert "protocol" in caught.value.message
 
 
 def test_a_wrong_device_key() -> None:
@@ -126,6 +127,42 @@ async def test_a_refusal_that_may_pass_is_waited_out(bridge: Bridge) -> None:
         bridge.drop_all()
         await bridge.until(lambda: bridge.connections >= 3)
         bridge.refuse = None
+        assert await connection.send("b", timeout=10) == "b"
+
+
+async def test_a_request_that_the_bridge_cannot_read_does_not_end_the_connection(
+    bridge: Bridge,
+) -> None:
+    answer = bridge._answer
+
+    async def choke(socket: Any, frame: frames.Frame) -> None:
+        if isinstance(frame, frames.Request) and frame.payload == "poison":
+            error = frames.Error(code="too_deep", message="Nested too deep.")
+            await socket.send(codec.encode(error))
+            await socket.close(4400)
+        else:
+            await answer(socket, frame)
+
+    bridge._answer = choke
+    async with connect(bridge.url) as connection:
+        with pytest.raises(RequestError) as caught:
+            await connection.send("poison", timeout=10)
+        assert caught.value.code == "too_deep"
+        assert await connection.send("fine", timeout=10) == "fine"
+    assert bridge.connections == 3
+
+
+async def test_another_server_at_the_same_address(bridge: Bridge) -> None:
+    async with connect(bridge.url) as connection:
+        await connection.wait_for(lambda state: state["count"] == 0, timeout=5)
+        assert await connection.send("a") == "a"
+        await bridge.stop()
+        await connection.wait_for_status(lambda status: status.state == "offline", timeout=5)
+        bridge.guid, bridge.index, bridge.state = "h" * 32, 2, {"count": "another"}
+        bridge.expire_sessions()
+        await bridge.start()
+        await connection.wait_for(lambda state: state["count"] == "another", timeout=10)
+        assert connection.guid == "h" * 32
         assert await connection.send("b", timeout=10) == "b"
 
 

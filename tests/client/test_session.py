@@ -6,14 +6,14 @@ import contextlib
 from collections import Counter
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from ftweb import frames
-from ftweb.client.session import (
-    ClientSession,
+from ftweb.client.events import (
     Event,
     Received,
     Refused,
@@ -22,6 +22,7 @@ from ftweb.client.session import (
     StatusChanged,
     Welcomed,
 )
+from ftweb.client.session import ClientSession
 from ftweb.errors import RequestError
 
 LIMITS = frames.Limits(
@@ -366,19 +367,58 @@ def test_a_silent_bridge_is_taken_for_gone() -> None:
     assert not client.tick(30.0), "no welcome either"
 
 
-@pytest.mark.parametrize(
-    "code,fatal,expected",
-    [
-        ("bad_token", True, [True]),
-        ("version_mismatch", True, [True]),
-        ("rate_limited", True, [False]),
-        ("node_id_in_use", False, []),
-    ],
-)
-def test_errors_of_the_bridge(code: str, fatal: bool, expected: list[bool]) -> None:
+def test_errors_of_the_bridge() -> None:
     client = joined()
-    client.receive(frames.Error(code=code, message="No.", fatal=fatal), 0.0)
-    assert [event.final for event in client.events() if isinstance(event, Refused)] == expected
+    client.receive(frames.Error(code="node_id_in_use", message="Not yours.", fatal=False), 0.0)
+    client.receive(frames.Error(code="rate_limited", message="Too fast."), 0.0)
+    assert client.events() == [Refused(code="rate_limited", message="Too fast.")]
+
+
+def test_what_is_refused_twice_as_malformed_is_not_repeated_for_ever() -> None:
+    client = joined()
+    refusal = frames.Failure(code="too_deep", message="Nested too deep.")
+    client.request("poison", 0.0)
+    client.closed(frames.Failure(code="rate_limited", message="Not its fault."))
+    client.request("never sent", 0.0)
+    client.closed(refusal)
+    assert client.events() == []
+    client.closed(refusal)
+    assert client.events() == [Replied(serial=1, error=refusal)]
+    client.opened(1.0)
+    client.receive(WELCOME, 1.0)
+    client.receive(status(), 1.0)
+    assert requests(client) == [(7, 2, 1, "never sent")]
+    client.closed(refusal)
+    client.opened(2.0)
+    client.receive(frames.Reply(serial=2, payload="fine"), 2.0)
+    client.events()
+    client.request("later", 2.0)
+    client.closed(refusal)
+    assert client.events() == [], "a reply in between: not twice in a row"
+
+
+def test_another_server_knows_nothing_of_the_old_ones_session() -> None:
+    client = joined()
+    client.receive(frames.State(epoch=3, index=30, value="old"), 0.0)
+    client.receive(message(40, 0), 0.0)
+    client.request("sent", 0.0)
+    client.closed()
+    client.request("never sent", 0.0)
+    client.events()
+    client.opened(1.0)
+    client.frames_to_send()
+    client.receive(msgspec.structs.replace(WELCOME, guid="other"), 1.0)
+    (failed,) = [event for event in client.events() if isinstance(event, Replied)]
+    assert failed.serial == 1
+    assert failed.error is not None
+    assert failed.error.code == "session_expired"
+    client.receive(frames.State(epoch=1, index=2, value="new"), 1.0)
+    client.receive(status(), 1.0)
+    client.receive(frames.Session(session=3), 1.0)
+    client.receive(message(5, 0), 1.0)
+    assert client.state.value == "new"
+    assert requests(client) == [(3, 2, 1, "never sent")]
+    assert received(client) == [[5, 0]]
 
 
 def test_frames_for_others_are_ignored() -> None:

@@ -42,6 +42,31 @@ def test_untouched_parts_are_shared() -> None:
     assert before["ballots"] == {"a": 1}
 
 
+def test_a_copy_is_a_value_of_its_own() -> None:
+    patch: list[dict[str, Any]] = [
+        {"op": "add", "path": "/a/x", "value": 1},
+        {"op": "copy", "from": "/a", "path": "/b"},
+        {"op": "add", "path": "/a/y", "value": 2},
+        {"op": "add", "path": "/b/deep/z", "value": 3},
+    ]
+    before: dict[str, Any] = {"a": {"deep": {}}}
+    assert apply_patch(before, patch) == {
+        "a": {"deep": {}, "x": 1, "y": 2},
+        "b": {"deep": {"z": 3}, "x": 1},
+    }
+    assert before == {"a": {"deep": {}}}
+
+
+def test_a_value_of_the_patch_is_not_changed_by_it() -> None:
+    value: dict[str, Any] = {"deep": {}}
+    patch: list[dict[str, Any]] = [
+        {"op": "add", "path": "/a", "value": value},
+        {"op": "add", "path": "/a/deep/x", "value": 1},
+    ]
+    assert apply_patch({}, patch) == {"a": {"deep": {"x": 1}}}
+    assert value == {"deep": {}}
+
+
 @pytest.mark.parametrize(
     "document,operation,expected",
     [

@@ -39,7 +39,7 @@ def config(tmp_path: Path, free_port: Any) -> BridgeConfig:
         port=free_port(),
         mdns=False,
         runtime_dir=runtime_dir,
-        node_settings=QUICK,
+        settings=QUICK,
     )
 
 
