@@ -325,6 +325,13 @@ class Host:
                 f"Handler {name} raised a Refusal whose code is not a short text. Nothing was "
                 "changed.",
             )
+        if code in CODES:
+            # A client told "session_expired" by the app would give up its session.
+            return _Failed(
+                "handler_failed",
+                f"Handler {name} raised a Refusal with ftweb's own code {code!r}; choose another. "
+                "Nothing was changed.",
+            )
         return _Failed(_unicode(code), _text(refusal))
 
     def _check_growth(self, transaction: Transaction, recorded: Recorded, name: str) -> None:
@@ -381,6 +388,3 @@ def _say(error: BaseException) -> str:
 
 def _unicode(text: str) -> str:
     return text.encode(errors="replace").decode()
-
-
-assert {"handler_failed", "handler_timeout", "no_handler", "state_too_large"} <= CODES.keys()

@@ -190,6 +190,7 @@ def fails_with(error: BaseException) -> Any:
         (UnprintableError(), "raised UnprintableError. Nothing"),
         (Refusal(5), "whose code is not a short text"),  # type: ignore[arg-type]
         (Refusal("x" * 65), "whose code is not a short text"),
+        (Refusal("session_expired"), "own code 'session_expired'; choose another"),
         (Refusal(""), "whose code is not a short text"),
     ],
 )
