@@ -3,8 +3,8 @@
 ===========  ==================================================================================
 field        meaning
 ===========  ==================================================================================
-``status``   ``ok``; ``waiting`` without a host; ``no_quorum``; ``failed`` when nothing can be
-             saved
+``status``   ``ok``; ``waiting`` without a host; ``no_quorum``; ``failed`` when the bridge's own
+             replica has stopped, as it does when nothing can be saved
 ``version``  of ftweb
 ``name``     of the server
 ``epoch``    and ``term``: of the present host
@@ -40,10 +40,12 @@ def version() -> str:
         return "unknown"
 
 
-def report(*, name: str, relay: Relay, registry: Registry, storage_failed: bool) -> dict[str, Any]:
+def report(
+    *, name: str, relay: Relay, registry: Registry, failed: bool, storage_failed: bool
+) -> dict[str, Any]:
     """The fields of the table above."""
     hosting = relay.hosting
-    if storage_failed:
+    if failed or storage_failed:
         status = "failed"
     elif not hosting.quorum:
         status = "no_quorum"

@@ -22,6 +22,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+import msgspec
+
 from ftweb import codec, frames
 from ftweb.app import Effect, Machine, Replied
 from ftweb.bridge.connection import Connection, NodeHere, Registry
@@ -113,6 +115,7 @@ class Relay:
         self._directory_timer: asyncio.TimerHandle | None = None
         self._directory_at = float("-inf")
         self._leader: tuple[int, int, str | None] = (0, 0, None)
+        self._ended = False
         self.hosting = Hosting(epoch=0, term=0, host=None, quorum=False)
 
     def attach(self, driver: Driver) -> None:
@@ -164,7 +167,7 @@ class Relay:
             case frames.Raft():
                 self._from_node(connection, frame, text)
             case frames.Request():
-                self._request(connection, frame)
+                self._request(connection, frame, text)
             case frames.OpenSession():
                 self._open_session(connection)
             case frames.Ping():
@@ -226,7 +229,7 @@ class Relay:
         if host is not None:
             host.send(self._forward(connection))
 
-    def _request(self, connection: Connection, request: frames.Request) -> None:
+    def _request(self, connection: Connection, request: frames.Request, text: str) -> None:
         key: Key = (connection.client_id, request.session, request.serial)
         replied = self._machine.reply_for(*key)
         if replied is not None:
@@ -252,9 +255,17 @@ class Relay:
                 )
             )
             return
-        forward = self._inflight.forward(key, host.node.node_id, self._forward(connection, request))
-        if forward is not None:
-            host.send(forward)
+        forward = self._forward(connection, request)
+        if len(text) > PAYLOAD_BYTES:
+            try:
+                codec.check_payload(request.payload)
+            except FrameError as error:
+                # An answer like any other, so that it is the same whenever the client asks.
+                failure = frames.Failure(code=error.code, message=error.message)
+                forward = msgspec.structs.replace(forward, payload=None, refuse=failure)
+        released = self._inflight.forward(key, host.node.node_id, forward)
+        if released is not None:
+            host.send(released)
 
     def _forward(
         self, connection: Connection, request: frames.Request | None = None
@@ -421,10 +432,15 @@ class Relay:
             self.hosting = hosting
             self._on_hosting(hosting)
 
+    def replica_ended(self) -> None:
+        """The bridge's own replica runs no more: nothing can be acknowledged here."""
+        self._ended = True
+        self._tell_hosting()
+
     def _quorum(self, status: NodeStatus) -> bool:
         """Whether there can be progress: a majority of the voters is here. Between two hosts
         there is no leader for a moment, and yet nothing is wrong."""
-        if status.failed:
+        if status.failed or self._ended:
             return False
         here = sum(
             voter == self._here.node_id or self._registry.with_node(voter) is not None

@@ -89,7 +89,7 @@ async def serve(config: BridgeConfig, *, on_ready: Callable[[Started], None]) ->
     Raises:
         AppLoadError: the app's files or the runtime are missing or not usable.
         StorageError: the data directory or the replica in it is not usable.
-        FtwebError: ``port_in_use``.
+        FtwebError: ``port_in_use`` or ``cannot_listen``.
     """
     bundle = make_bundle(config.app_dir)
     assets = Assets(runtime_dir=config.runtime_dir or find_runtime(), bundle=bundle)
@@ -135,6 +135,7 @@ class _Bridge:
         self._started = started
         self._storage = storage
         self._publisher: Publisher | None = None
+        self._replica_ended = False
         self._registry = Registry()
         self._hosts = AllowedHosts(
             port=started.port, names=[host_name(config.name).rstrip("."), *_names(config.host)]
@@ -189,7 +190,7 @@ class _Bridge:
         server = _Server(_uvicorn_config(self._app))
         with _stop_on_signals(stop):
             async with asyncio.TaskGroup() as tasks:
-                replica = tasks.create_task(self._driver.run(), name="replica")
+                replica = tasks.create_task(self._replica(), name="replica")
                 http = tasks.create_task(server.serve(sockets=[listener]), name="http")
                 watch = tasks.create_task(self._sockets.watch(), name="watch sockets")
                 try:
@@ -204,6 +205,16 @@ class _Bridge:
                     server.should_exit = True
                     await http
                     self._relay.close()
+
+    async def _replica(self) -> None:
+        """Run the bridge's own replica. Its end is not the bridge's: pages are still served, and
+        say what is wrong."""
+        try:
+            await self._driver.run()
+        except Exception:
+            _log.exception("The bridge's replica met what it cannot apply, and has stopped.")
+        self._replica_ended = True
+        self._relay.replica_ended()
 
     @contextlib.asynccontextmanager
     async def _published(self) -> AsyncIterator[None]:
@@ -238,6 +249,7 @@ class _Bridge:
             name=self._config.name,
             relay=self._relay,
             registry=self._registry,
+            failed=self._replica_ended,
             storage_failed=self._storage.failed,
         )
 
@@ -260,6 +272,7 @@ def _uvicorn_config(app: Any) -> uvicorn.Config:
         ws_per_message_deflate=False,  # see ftweb.bridge.wire
         lifespan="off",
         log_config=None,
+        log_level="error",  # it warns of every malformed request, and anybody may send those
         access_log=False,
         proxy_headers=False,  # nobody may say where a connection comes from but the connection
         server_header=False,
@@ -289,8 +302,9 @@ def _listen(host: str, port: int) -> Iterator[socket.socket]:
                     code="port_in_use",
                 ) from error
             raise FtwebError(
-                f"Cannot listen on {host} port {port}: {error.strerror or error}.",
-                code="port_in_use",
+                f"Cannot listen on {host} port {port}: {error.strerror or error}. Choose another"
+                " address or port (--host, --port).",
+                code="cannot_listen",
             ) from error
         listener.setblocking(False)
         yield listener

@@ -195,7 +195,7 @@ class Sockets:
                 text = _text(message.get("text"))
                 self._router.received(connection, codec.decode(text), text)
             except FrameError as error:
-                _log.info("Closed the socket of client %s: %s", connection.client_id, error)
+                _log.debug("Closed the socket of client %s: %s", connection.client_id, error)
                 connection.fail(error.code, error.message)
                 return
             handled += 1

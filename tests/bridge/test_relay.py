@@ -12,7 +12,7 @@ import pytest
 from ftweb import frames
 from ftweb.app import Server, init_server
 from ftweb.core import Role
-from ftweb.limits import HOST_DEATHS_PER_REQUEST, PENDING_REQUESTS
+from ftweb.limits import HOST_DEATHS_PER_REQUEST, PAYLOAD_BYTES, PENDING_REQUESTS
 
 from .conftest import Bridge, Client, Tab, eventually
 
@@ -258,6 +258,35 @@ async def test_too_many_unanswered_requests_are_not_passed_on(bridge: Bridge) ->
     forwards = [f for f in tab.frames if isinstance(f, frames.Forward) and f.serial]
     assert len(forwards) <= PENDING_REQUESTS
     release.set()
+
+
+async def test_a_payload_that_is_too_large_is_answered_and_not_run(
+    hosted: tuple[Bridge, Tab],
+) -> None:
+    bridge, tab = hosted
+    client = await bridge.join()
+    for _ in range(2):
+        reply = await client.request({"add": 1, "padding": "x" * PAYLOAD_BYTES})
+        assert reply.error is not None
+        assert reply.error.code == "too_large"
+    assert tab.driver.machine.state["count"] == 0
+    large = "x" * (PAYLOAD_BYTES - 100)
+    assert (await client.request(large)).payload == {"echo": large}
+
+
+async def test_a_host_that_appends_nonsense_stops_the_replica_and_not_the_bridge(
+    hosted: tuple[Bridge, Tab], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Hosts are trusted with the log (docs/security.md), but pages must still say what is up."""
+    bridge, tab = hosted
+    client = await bridge.join()
+    tab.driver.node.propose({"kind": "nonsense"}, asyncio.get_running_loop().time() * 1000)
+    tab.driver.receive(frames.Lost(node_id="f" * 32))  # wakes it
+    await client.wait(frames.Status, lambda status: not status.quorum)
+    health = await bridge.get("/healthz")
+    assert (health.status_code, health.json()["status"]) == (503, "failed")
+    assert (await bridge.get("/")).status_code == 200
+    assert "has stopped" in caplog.text
 
 
 # --- directory and losses ---------------------------------------------------------------------
