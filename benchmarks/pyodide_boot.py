@@ -1,151 +1,132 @@
-"""How long a tab takes to boot Python: ftweb's runtime beside a stock one. Prints JSON.
+"""Boot: how long until a newcomer's tab is able to take over, beside a stock Pyodide.
 
-    python benchmarks/pyodide_boot.py [--runs 9]
+Two bridges on the namespace LAN serve the same app, page and runtime. One has ``static/dist`` as
+it is built; the other one's Python is stock: the same Pyodide with its standard library and all
+wheels as source, as npm and PyPI have them. In each run a phone that has never been there (new
+browser profile: no HTTP cache, no compiled code) opens the page by its LAN address, once from
+each bridge. Nothing else runs meanwhile.
 
-Both boots run in a module worker of a fresh Chromium each time (cold: no HTTP cache, no compiled
-code), from an origin that the browser holds for insecure, as a phone sees a bridge, with
-everything sent by gzip, and alternate. Measured from the start of the worker's script until
-``pyodide_app.boot`` and all that it needs is imported. The stock one is the same Pyodide and the
-same wheels, with Python source as it comes from npm and PyPI.
+- ``boot_ms``: from the start of the node worker until the node is up: Pyodide loaded, the app
+  bundle verified and imported. The ratio is of its medians.
+- ``ready_ms``: from the start of the navigation until ``ftweb.status().ready``. It contains what
+  is the same for both: page, socket, first paint.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import gzip
-import json
+import os
 import shutil
-import socket
-import statistics
 import sys
-import tempfile
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-import uvicorn
-from playwright.async_api import async_playwright
-from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Route
+from _common import ROOT, finish, machine, say, summary
+from playwright.async_api import Playwright, async_playwright
 
-ROOT = Path(__file__).resolve().parent.parent
+from tests.e2e.classroom import VOTING, Bridge, Tab
+from tests.lan.browsers import PHONE, Device
+from tests.lan.lan import Lan
+
 sys.path.insert(0, str(ROOT / "scripts"))
+import build_pyodide
 
-import build_pyodide  # noqa: E402
-
-HOST = "boot.test"
-"""Mapped to the loopback address for Chromium. Unlike ``localhost`` and ``127.0.0.1`` it is no
-trustworthy origin, so what phones lack is lacking here too."""
-
-WORKER = """
-const started = performance.now();
-const { loadPyodide } = await import("./pyodide.mjs");
-const pyodide = await loadPyodide({
-  lockFileURL: new URL("ftweb-lock.json", import.meta.url).href,
-  packages: ["ftweb"],
-});
-const loaded = performance.now();
-pyodide.runPython("import pyodide_app.boot");
-const imported = performance.now();
-postMessage({ load: loaded - started, total: imported - started });
-"""
-
-PAGE = """<!doctype html><title>boot</title>"""
-
-RUN = """
-(folder) => new Promise((resolve, reject) => {
-  const worker = new Worker(`/${folder}/worker.mjs`, { type: "module" });
-  worker.onmessage = (event) => resolve({ ...event.data, secure: isSecureContext });
-  worker.onerror = (event) => reject(new Error(event.message));
-})
-"""
-
-FLAGS = [
-    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
-    *("--disable-background-networking", "--disable-component-update"),
-    f"--host-resolver-rules=MAP {HOST} 127.0.0.1",
-]
-
-TYPES = {".mjs": "text/javascript", ".wasm": "application/wasm", ".json": "application/json"}
+READY = """() => new Promise((resolve) => {
+  const look = () => {
+    const s = globalThis.ftweb?.status?.();
+    if (s?.ready && s.bootMilliseconds !== null) {
+      resolve({ ready: performance.now(), boot: s.bootMilliseconds, secure: isSecureContext });
+    } else setTimeout(look, 4);
+  };
+  look();
+})"""
 
 
-def site(folders: dict[str, Path]) -> Starlette:
-    """Serves the folders, compressed beforehand, so that no run pays for it."""
-    packed: dict[tuple[str, str], tuple[bytes, str]] = {}
-    for key, folder in folders.items():
-        for path in folder.iterdir():
-            if path.suffix != ".gz":
-                content = gzip.compress(path.read_bytes(), compresslevel=9)
-                packed[key, path.name] = (content, TYPES.get(path.suffix, "application/zip"))
-        packed[key, "worker.mjs"] = (gzip.compress(WORKER.encode()), TYPES[".mjs"])
-
-    async def file(request: Request) -> Response:
-        found = packed.get((request.path_params["folder"], request.path_params["name"]))
-        if found is None:
-            return Response(status_code=404)
-        content, kind = found
-        return Response(content, media_type=kind, headers={"content-encoding": "gzip"})
-
-    async def page(_request: Request) -> Response:
-        return Response(PAGE, media_type="text/html")
-
-    return Starlette(routes=[Route("/", page), Route("/{folder}/{name}", file)])
+def stock_tree(folder: Path) -> None:
+    """A copy of the package beside a ``static/dist`` in which only Python is another."""
+    shutil.copytree(ROOT / "ftweb", folder / "ftweb", ignore=shutil.ignore_patterns("__pycache__"))
+    dist = folder / "static" / "dist"
+    left_out = shutil.ignore_patterns("pyodide")
+    shutil.copytree(ROOT / "static" / "dist", dist, ignore=left_out)
+    build_pyodide.build_stock(dist / "pyodide")
 
 
-@asynccontextmanager
-async def serve(app: Starlette) -> AsyncIterator[int]:
-    """Serve on a free loopback port."""
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
-        task = asyncio.create_task(server.serve(sockets=[listening]))
-        try:
-            yield listening.getsockname()[1]
-        finally:
-            server.should_exit = True
-            await task
+@contextmanager
+def python_path(folder: Path | None) -> Iterator[None]:
+    """Programs started meanwhile import from that folder first."""
+    if folder is not None:
+        os.environ["PYTHONPATH"] = str(folder)
+    try:
+        yield
+    finally:
+        os.environ.pop("PYTHONPATH", None)
 
 
-async def measure(folders: dict[str, Path], runs: int) -> dict[str, list[float]]:
-    """Milliseconds of each run, by folder."""
-    executable = shutil.which("chromium") or shutil.which("google-chrome")
-    times: dict[str, list[float]] = {name: [] for name in folders}
-    async with serve(site(folders)) as port, async_playwright() as playwright:
-        for _ in range(runs):
-            for name in folders:
-                browser = await playwright.chromium.launch(executable_path=executable, args=FLAGS)
-                page = await browser.new_page()
-                await page.goto(f"http://{HOST}:{port}/")
-                result = await page.evaluate(RUN, name)
-                if result["secure"]:
-                    raise SystemExit("The origin counts as secure: this is not what phones see.")
-                times[name].append(round(result["total"], 1))
-                print(f"{name}: {result['total']:.0f} ms", file=sys.stderr)
-                await browser.close()
-    return times
+async def boot(lan: Lan, playwright: Playwright, bridge: Bridge) -> tuple[dict[str, Any], str]:
+    """One newcomer: its times, and what went wrong in its page."""
+    device = Device(lan.host("phone"), "phone", PHONE)
+    await device.start(playwright)
+    try:
+        tab = Tab(device, await device.open(bridge.join_url))
+        times: dict[str, Any] = await tab.page.evaluate(READY)
+        return times, "; ".join(device.problems)
+    finally:
+        await device.stop()
+        shutil.rmtree(device.profile, ignore_errors=True)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description="Cold boot of Python in a tab.")
-    parser.add_argument("--runs", type=int, default=9, help="boots of each kind (default 9)")
-    runs = parser.parse_args().runs
-    with tempfile.TemporaryDirectory() as temporary:
-        stock = Path(temporary) / "stock"
-        build_pyodide.build_stock(stock)
-        folders = {"stock": stock, "ftweb": ROOT / "static" / "dist" / "pyodide"}
-        times = asyncio.run(measure(folders, runs))
-    medians = {name: round(statistics.median(values), 1) for name, values in times.items()}
+async def measure(runs: int) -> tuple[dict[str, Any], bool]:
+    before = machine()
+    problems = []
+    times: dict[str, list[dict[str, Any]]] = {"stock": [], "ftweb": []}
+    with Lan() as lan:
+        stock = lan.directory / "stock"
+        stock_tree(stock)
+        bridges = {}
+        for name, folder in (("stock", stock), ("ftweb", None)):
+            bridges[name] = Bridge(lan.host(f"laptop-{name}"), VOTING, options=["--no-mdns"])
+            with python_path(folder):
+                await bridges[name].start()
+        async with async_playwright() as playwright:
+            for number in range(runs + 1):
+                for name, bridge in bridges.items():
+                    got, problem = await boot(lan, playwright, bridge)
+                    if problem:
+                        problems.append(problem)
+                    if got["secure"]:
+                        problems.append("The origin counts as secure: phones' origins do not.")
+                    say(f"{number}/{runs} {name}: {got['boot']} ms")
+                    if number > 0:  # the first fills the machine's file cache
+                        times[name].append(got)
+        for bridge in bridges.values():
+            await bridge.stop()
+
+    def figures(key: str) -> dict[str, Any]:
+        values = {name: [got[key] for got in each] for name, each in times.items()}
+        medians = {name: summary(each)["median"] for name, each in values.items()}
+        return {
+            **{name: summary(each) for name, each in values.items()},
+            "ratio": round(medians["ftweb"] / medians["stock"], 3),
+        }
+
     result = {
         "benchmark": "pyodide_boot",
-        "unit": "ms",
-        "runs": times,
-        "median": medians,
-        "ratio": round(medians["ftweb"] / medians["stock"], 3),
+        "runs": runs,
+        "boot_ms": figures("boot"),
+        "ready_ms": figures("ready"),
+        "page_problems": problems,
+        "machine": before,
     }
-    print(json.dumps(result))
+    return result, not problems
 
 
 if __name__ == "__main__":
-    main()
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--runs", type=int, default=9)
+    result, ok = asyncio.run(measure(parser.parse_args().runs))
+    finish(result, ok=ok)
