@@ -5,7 +5,8 @@
  * 2. It is pinged every `ping_seconds`. A bridge from which nothing came for PONG_MS after a ping
  *    is gone, whatever the socket says of itself (a locked iPhone leaves sockets that read as
  *    open). Where our own timer fired late it was us who stalled, and the bridge gets one more
- *    ping.
+ *    ping. While a whole state may be on its way (from the welcome to the first status, and after
+ *    a resync) it gets LOADING_MS: the pong waits behind it.
  * 3. `probe` pings at once: after the page was hidden, or the clock leapt.
  * 4. A given-up socket is dropped, not waited for: its close handshake may never end.
  * 5. Retries have full jitter: a bridge's end is noticed by everybody in the same moment.
@@ -26,6 +27,7 @@ import {
 import {
   BUSY_MS,
   LATE_MS,
+  LOADING_MS,
   PONG_MS,
   RETRY_BASE_MS,
   RETRY_CAP_MS,
@@ -75,6 +77,8 @@ export class Link {
   private pings = 0;
   private pingedAt: number | undefined;
   private rtt = 0;
+  /** Since when a whole state may be on its way, and the frame after which it is not. */
+  private loading: { readonly since: number; readonly until: "status" | "state" } | undefined;
   /** The one thing that is waited for: welcome, retry, next ping or pong. */
   private cancel: Cancel = nothing;
 
@@ -115,6 +119,12 @@ export class Link {
 
   sendText(text: string): void {
     if (this.welcome !== undefined) this.socket?.send(text);
+  }
+
+  /** Ask for the whole state. */
+  resync(): void {
+    this.loading = { since: this.clock.now(), until: "state" };
+    this.send({ type: "resync" });
   }
 
   /** Something may have happened to the link (rule 3): find out now. */
@@ -178,6 +188,7 @@ export class Link {
       case "state":
       case "change":
       case "status":
+        if (frame.type === this.loading?.until) this.loading = undefined;
         this.events.received(frame);
     }
   }
@@ -187,6 +198,7 @@ export class Link {
     this.welcome = welcome;
     this.openedAt = this.clock.now();
     this.busy = false;
+    this.loading = { since: this.openedAt, until: "status" };
     this.events.welcomed(welcome);
     // The first ping comes at once: consensus timing and ranking want a round trip early.
     this.ping();
@@ -215,7 +227,8 @@ export class Link {
   /** No pong came to the last ping. */
   private judge(expected: number): void {
     const now = this.clock.now();
-    if (now - expected > LATE_MS) this.ping();
+    const loads = this.loading !== undefined && now - this.loading.since < LOADING_MS;
+    if (loads || now - expected > LATE_MS) this.ping();
     else if (this.pingedAt !== undefined && this.heardAt > this.pingedAt) this.pingLater();
     else this.giveUp();
   }
@@ -239,6 +252,7 @@ export class Link {
     this.socket = undefined;
     this.welcome = undefined;
     this.pingedAt = undefined;
+    this.loading = undefined;
     if (socket !== undefined) {
       socket.onopen = socket.onmessage = socket.onclose = null;
       socket.close(1000);

@@ -10,6 +10,7 @@ import type { PyodideAPI, PyodideConfig } from "pyodide";
 import type { PyCallable } from "pyodide/ffi";
 
 import type { NetToNode, NodeToNet } from "./channels";
+import { PING, PONG } from "./ping";
 
 type Start = Extract<NetToNode, { kind: "start" }>;
 type Receive = (text: string) => void;
@@ -75,6 +76,10 @@ const early: string[] = [];
 let starting = false;
 
 self.onmessage = (event: MessageEvent<string>) => {
+  if (event.data === PING) {
+    self.postMessage(PONG);
+    return;
+  }
   if (receive !== undefined) {
     receive(event.data);
     return;

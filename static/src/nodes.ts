@@ -6,9 +6,9 @@
  *    told, because there was no socket, is told on the next one.
  * 3. A handler that hangs ends its worker (watchdog.ts); the bridge learns which request it was,
  *    so that no host runs it again. A new worker is a new node.
- * 4. After an end the next start waits, longer each time. A worker that keeps crashing (CRASHES in
- *    CRASHES_MS) is not started again: this tab votes, but never hosts. Hanging handlers do not
- *    count: one bad request per tab would leave nobody to host.
+ * 4. After an end the next start waits, longer each time until one has lasted. A worker that keeps
+ *    crashing (CRASHES in CRASHES_MS) is not started again: this tab votes, but never hosts.
+ *    Hanging handlers do not count: one bad request per tab would leave nobody to host.
  * 5. Another bundle or another server after a reconnect: the worker is replaced.
  */
 
@@ -17,8 +17,9 @@ import * as v from "valibot";
 import { NodeToNet, type NetToNode, type NodeStatus } from "./channels";
 import { nothing, type Cancel, type Clock } from "./clock";
 import type { Failure, NodeDown, RequestId, Sent, Welcome } from "./frames";
+import { PING } from "./ping";
 import { CRASHES, CRASHES_MS, REBOOT_BASE_MS, REBOOT_CAP_MS } from "./timing";
-import { Watchdog } from "./watchdog";
+import { Pulse, Watchdog } from "./watchdog";
 
 /** What is used of a Worker. */
 export interface NodeWorker {
@@ -46,10 +47,13 @@ export class NodeKeeper {
   private allowed = false;
   private visible = true;
   private untold: NodeDown[] = [];
+  /** Ends in a row, and since when the present worker is up. */
   private ends = 0;
+  private upSince = Infinity;
   private crashes: number[] = [];
   private waiting: Cancel = nothing;
   private readonly watchdog: Watchdog;
+  private readonly pulse: Pulse;
 
   constructor(
     private readonly spawn: (url: string) => NodeWorker,
@@ -58,6 +62,11 @@ export class NodeKeeper {
     private readonly events: NodeEvents,
   ) {
     this.watchdog = new Watchdog(clock, (request) => this.ended("stuck", request));
+    this.pulse = new Pulse(
+      clock,
+      () => this.worker?.postMessage(PING),
+      () => this.ended("stuck"),
+    );
   }
 
   /** The page has been painted. */
@@ -165,8 +174,13 @@ export class NodeKeeper {
       case "end":
         this.watchdog.end();
         break;
+      case "pong":
+        this.pulse.alive();
+        break;
       case "up":
         this.nodeId = message.nodeId;
+        this.upSince = this.clock.now();
+        this.pulse.alive();
         this.events.changed({ nodeId: this.nodeId, node: undefined });
         if (this.connected) this.announce("node_up");
         break;
@@ -197,6 +211,8 @@ export class NodeKeeper {
   private ended(reason: "stuck" | "crashed", request?: RequestId): void {
     if (this.nodeId !== undefined) this.tell(reason, request);
     this.end();
+    if (this.clock.now() - this.upSince >= CRASHES_MS) this.ends = 0;
+    this.upSince = Infinity;
     const wait = Math.min(REBOOT_CAP_MS, REBOOT_BASE_MS * 2 ** this.ends++);
     this.waiting = this.clock.after(wait, () => this.boot());
   }
@@ -217,6 +233,7 @@ export class NodeKeeper {
   /** End the worker at once: what it was doing is not worth waiting for. */
   private end(): void {
     this.watchdog.end();
+    this.pulse.end();
     const { worker } = this;
     this.worker = undefined;
     this.nodeId = undefined;

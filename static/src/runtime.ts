@@ -228,7 +228,7 @@ export class Runtime {
     this.stream = NOWHERE;
     if (this.resyncing) return;
     this.resyncing = this.link.connected;
-    this.link.send({ type: "resync" });
+    this.link.resync();
   }
 
   private forgetMessages(): void {

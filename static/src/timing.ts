@@ -11,6 +11,12 @@ export const WELCOME_MS = 5_000;
 /** A bridge that has said nothing for so long after a ping is gone (a socket may lie: iOS). */
 export const PONG_MS = 5_000;
 
+/**
+ * The same while a whole state is on its way: one message of up to 4 MiB, of which a page sees
+ * nothing until its last byte. A hundred phones that join at once get theirs within half a minute.
+ */
+export const LOADING_MS = 45_000;
+
 /** A timer that fires so late tells of our own stall, not of the other side. */
 export const LATE_MS = 1_000;
 
@@ -50,6 +56,12 @@ export const NO_QUORUM_MS = 3_000;
 /** A node worker that ended is replaced after this, doubled each time up to the cap. */
 export const REBOOT_BASE_MS = 500;
 export const REBOOT_CAP_MS = 30_000;
+
+/** How often a node worker is asked whether it lives. */
+export const PULSE_MS = 5_000;
+
+/** A node worker that has not answered for so long hangs: restoring 4 MiB takes a phone 2 s. */
+export const PULSE_LIMIT_MS = 15_000;
 
 /** So many crashes within this time, and the tab no longer tries to hold a replica. */
 export const CRASHES = 3;

@@ -5,7 +5,15 @@ import { test, type TestContext } from "node:test";
 
 import { Link, type LinkEvents, type Socket } from "../src/connection";
 import type { ErrorFrame, Hello } from "../src/frames";
-import { BUSY_MS, LATE_MS, PONG_MS, RETRY_CAP_MS, STABLE_MS, WELCOME_MS } from "../src/timing";
+import {
+  BUSY_MS,
+  LATE_MS,
+  LOADING_MS,
+  PONG_MS,
+  RETRY_CAP_MS,
+  STABLE_MS,
+  WELCOME_MS,
+} from "../src/timing";
 import { Bridge, openSocket, STATUS, WELCOME } from "./support/bridge";
 import { fastClock, ManualClock } from "./support/clock";
 import { until } from "./support/until";
@@ -17,6 +25,8 @@ const HELLO: Hello = {
   device_key: "d",
   token: "t",
 };
+
+const PING_MS = WELCOME.limits.ping_seconds * 1000;
 
 /** Writes down what the link tells. */
 class Log implements LinkEvents {
@@ -98,10 +108,11 @@ test("a bridge that no longer answers is given up, though its socket reads as op
   const first = await bridge.accept();
   first.mute = true;
   await first.welcome();
+  first.say(STATUS);
   const second = await bridge.accept();
   await second.welcome();
-  await until(() => log.lines.length === 3, "welcomed again");
-  assert.equal(first.pings, 1);
+  await until(() => log.lines.length === 4, "welcomed again");
+  assert.equal(log.lines[2], "lost");
 });
 
 test("a socket without a welcome is given up", async (t) => {
@@ -307,24 +318,45 @@ test("a constructor that throws is an attempt that failed", () => {
 test("the silence after a ping ends the socket exactly when its time is over", () => {
   const { clock, log, last } = played();
   last().welcome();
-  clock.pass(PONG_MS - 1);
-  assert.deepEqual(log.lines, ["welcomed"]);
+  last().say(STATUS);
+  last().pong();
+  clock.pass(PING_MS + PONG_MS - 1);
+  assert.deepEqual(log.lines, ["welcomed", "status"]);
   const socket = last();
   clock.pass(1);
-  assert.deepEqual(log.lines, ["welcomed", "lost"]);
+  assert.deepEqual(log.lines, ["welcomed", "status", "lost"]);
+  assert.ok(socket.closed);
+});
+
+test("a state that takes long to load is waited for, with pings, but not for ever", () => {
+  const { clock, link, log, last } = played();
+  const socket = last();
+  socket.welcome();
+  clock.pass(LOADING_MS - PONG_MS);
+  assert.equal(socket.pings, LOADING_MS / PONG_MS, "the bridge must not take us for silent");
+  socket.say({ type: "state", epoch: 1, index: 1, value: {} });
+  socket.say(STATUS);
+  socket.pong();
+  assert.deepEqual(log.lines, ["welcomed", "state", "status"]);
+  link.resync();
+  socket.say(STATUS);
+  clock.pass(LOADING_MS - 1);
+  assert.ok(!socket.closed, "a status that was sent before the state");
+  clock.pass(PONG_MS);
   assert.ok(socket.closed);
 });
 
 test("a worker that stood still itself asks once more before it gives up", () => {
   const { clock, log, last } = played();
   last().welcome();
+  last().say(STATUS);
   assert.equal(last().pings, 1);
   clock.stall(PONG_MS + LATE_MS + 1);
   assert.equal(last().pings, 2);
-  assert.deepEqual(log.lines, ["welcomed"]);
+  assert.deepEqual(log.lines, ["welcomed", "status"]);
   last().pong();
   clock.pass(PONG_MS - 1);
-  assert.deepEqual(log.lines, ["welcomed"]);
+  assert.deepEqual(log.lines, ["welcomed", "status"]);
 });
 
 test("frames without a pong are a sign of life", () => {
@@ -334,6 +366,7 @@ test("frames without a pong are a sign of life", () => {
   last().say(STATUS);
   clock.pass(PONG_MS);
   assert.deepEqual(log.lines, ["welcomed", "status"]);
+  assert.equal(last().pings, 1);
 });
 
 test("a probe pings at once; while waiting it connects at once", () => {
@@ -356,8 +389,9 @@ test("a probe pings at once; while waiting it connects at once", () => {
 test("what a given-up socket still says is not heard", () => {
   const { clock, log, sockets, last } = played();
   last().welcome();
-  clock.pass(PONG_MS);
+  last().say(STATUS);
+  clock.pass(2 * PONG_MS + PING_MS);
   sockets[0]?.say(STATUS);
   sockets[0]?.onclose?.();
-  assert.deepEqual(log.lines, ["welcomed", "lost"]);
+  assert.deepEqual(log.lines, ["welcomed", "status", "lost"]);
 });

@@ -6,7 +6,15 @@ import { test } from "node:test";
 import type { NodeToNet } from "../src/channels";
 import type { Failure, Sent } from "../src/frames";
 import { NodeKeeper, type NodeWorker } from "../src/nodes";
-import { CRASHES, CRASHES_MS, REBOOT_BASE_MS, REBOOT_CAP_MS } from "../src/timing";
+import { PING } from "../src/ping";
+import {
+  CRASHES,
+  CRASHES_MS,
+  PULSE_LIMIT_MS,
+  PULSE_MS,
+  REBOOT_BASE_MS,
+  REBOOT_CAP_MS,
+} from "../src/timing";
 import { WELCOME } from "./support/bridge";
 import { ManualClock } from "./support/clock";
 
@@ -15,8 +23,13 @@ class PlayedWorker implements NodeWorker {
   onerror: ((event: { message: string }) => void) | null = null;
   readonly heard: Record<string, unknown>[] = [];
   terminated = false;
+  hangs = false;
   constructor(readonly url: string) {}
   postMessage(text: string): void {
+    if (text === PING) {
+      if (!this.hangs) this.say({ kind: "pong" });
+      return;
+    }
     this.heard.push(JSON.parse(text) as Record<string, unknown>);
   }
   terminate(): void {
@@ -169,6 +182,16 @@ test("a handler that hangs ends the worker; the bridge learns of which request",
   assert.deepEqual(sent.at(-1), { type: "node_up", node_id: "n2", visible: true });
 });
 
+test("a worker that hangs outside of any handler is found, too", () => {
+  const { clock, sent, workers, last } = up();
+  last().hangs = true;
+  clock.pass(PULSE_MS + PULSE_LIMIT_MS);
+  assert.deepEqual(sent, [{ type: "node_down", node_id: "n1", reason: "stuck" }]);
+  assert.ok(workers[0]?.terminated);
+  clock.pass(REBOOT_BASE_MS);
+  assert.equal(workers.length, 2);
+});
+
 test("handlers that end in time do nothing of that", () => {
   const { clock, sent, workers, last } = up();
   for (let round = 0; round < 3; round++) {
@@ -207,6 +230,11 @@ test("handlers that hang one after the other: longer waits, but never given up",
   assert.equal(workers.length, 11);
   assert.deepEqual(waits.slice(0, 3), [500, 1000, 2000]);
   assert.equal(waits.at(-1), REBOOT_CAP_MS);
+  last().say({ kind: "up", nodeId: "lasting" });
+  clock.pass(CRASHES_MS);
+  last().say(BEGIN);
+  clock.pass(1000);
+  assert.equal(clock.wait, REBOOT_BASE_MS, "one that lasted makes the next end a first one");
 });
 
 test("a worker that crashes again and again is given up", () => {

@@ -18,6 +18,7 @@ const { parentPort, threadId } = require("node:worker_threads");
 const say = (message) => parentPort.postMessage(JSON.stringify(message));
 parentPort.on("message", (text) => {
   const message = JSON.parse(text);
+  if (message.kind === "ping") say({ kind: "pong" });
   if (message.kind === "start") say({ kind: "up", nodeId: "n" + threadId });
   if (message.kind !== "frame") return;
   const frame = JSON.parse(message.text);

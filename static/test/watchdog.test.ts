@@ -4,7 +4,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import type { RequestId } from "../src/frames";
-import { Watchdog } from "../src/watchdog";
+import { PULSE_LIMIT_MS, PULSE_MS } from "../src/timing";
+import { Pulse, Watchdog } from "../src/watchdog";
 import { ManualClock } from "./support/clock";
 
 const REQUEST = { client_id: "c1", session: 7, serial: 3 };
@@ -65,4 +66,50 @@ test("and after that slice it does end what hangs", () => {
   clock.stall(60_000);
   clock.pass(SLICE);
   assert.deepEqual(stuck, [REQUEST]);
+});
+
+function pulse(): { clock: ManualClock; heart: Pulse; log: string[] } {
+  const clock = new ManualClock();
+  const log: string[] = [];
+  const heart = new Pulse(
+    clock,
+    () => log.push("asked"),
+    () => log.push("dead"),
+  );
+  heart.alive();
+  return { clock, heart, log };
+}
+
+test("a worker that answers is asked again and again", () => {
+  const { clock, heart, log } = pulse();
+  for (let round = 0; round < 3; round++) {
+    clock.pass(PULSE_MS);
+    clock.pass(PULSE_LIMIT_MS - 1);
+    heart.alive();
+  }
+  assert.deepEqual(log, ["asked", "asked", "asked"]);
+});
+
+test("one that does not is dead, once", () => {
+  const { clock, log } = pulse();
+  clock.pass(PULSE_MS + PULSE_LIMIT_MS);
+  assert.deepEqual(log, ["asked", "dead"]);
+  clock.pass(10 * PULSE_LIMIT_MS);
+  assert.equal(log.length, 2);
+});
+
+test("who stood still itself asks again", () => {
+  const { clock, log } = pulse();
+  clock.pass(PULSE_MS);
+  clock.stall(10 * PULSE_LIMIT_MS);
+  assert.deepEqual(log, ["asked", "asked"]);
+  clock.pass(PULSE_LIMIT_MS);
+  assert.deepEqual(log, ["asked", "asked", "dead"]);
+});
+
+test("an ended one is not asked", () => {
+  const { clock, heart, log } = pulse();
+  heart.end();
+  clock.pass(10 * PULSE_LIMIT_MS);
+  assert.deepEqual(log, []);
 });
