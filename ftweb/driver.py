@@ -9,7 +9,8 @@ The order within one turn is what makes the promises true:
 
 1. All frames that arrived are stepped, then the clock is told.
 2. What the core wants saved is saved. If that fails the replica stops for good: it sends
-   nothing more, so nobody counts on what was not saved.
+   nothing more, so nobody counts on what was not saved. The same goes for an entry that cannot be
+   applied: going on would make this replica's state another than the others'.
 3. Only then its messages are sent.
 4. Only then committed entries are applied, and what they release (replies, outgoing messages,
    changes) is handed to the listener. Nothing leaves before commit.
@@ -42,7 +43,7 @@ from ftweb.core.types import (
     Role,
     Snapshot,
 )
-from ftweb.errors import FrameError, NotLeaderError, StorageError
+from ftweb.errors import FrameError, FtwebError, NotLeaderError
 from ftweb.limits import CONNECTIONS
 from ftweb.storage import Storage
 
@@ -243,10 +244,10 @@ class Driver:
             self.node.tick(now)
         try:
             self._drain()
-        except StorageError as error:
+        except FtwebError as error:
             self._failed = True
             self._stop_hosting()
-            _log.error("This replica has stopped, since it could not be saved: %s", error)
+            _log.error("This replica has stopped (%s): %s", error.code, error)
         if self.node.transferring != self._paused:
             self._paused = self.node.transferring
             self._work.set()

@@ -92,7 +92,10 @@ class TabNode:
         """See rule 3."""
 
     def status(self, status: NodeStatus) -> None:
-        """Pass it on to the page."""
+        """Pass it on to the page; a replica that has stopped is of no more use to it."""
+        if status.failed:
+            self._tell(messages.Failed(stage="node", message="The replica has stopped."))
+            return
         self._tell(
             messages.Status(
                 role=status.role.value,

@@ -402,3 +402,14 @@ async def test_frames_of_a_replaced_epoch_are_dropped_and_newer_ones_joined() ->
         assert tab.driver.status.role is Role.OBSERVER
         assert not tab.driver.status.hosting
         assert tab.driver.machine.state is None
+
+
+async def test_entry_that_cannot_be_applied_stops_the_replica_and_says_so() -> None:
+    async with running_cluster() as c:
+        bridge = c.add("laptop", kind="bridge", first=True)
+        await c.until(lambda: bridge.driver.status.role is Role.LEADER)
+        bridge.driver.node.propose({"kind": "nonsense"}, CLOCK.monotonic())
+        bridge.driver.receive(frames.Lost(node_id="0" * 32))  # gives the loop its turn
+        await c.until(lambda: bridge.driver.status.failed)
+        assert not bridge.driver.status.quorum
+        assert bridge.driver.machine.state == {"count": 0}
