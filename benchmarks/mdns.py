@@ -20,7 +20,7 @@ from _common import finish, machine, say, summary
 
 from tests.e2e.classroom import VOTING, Classroom, classroom, ftweb_command
 
-BROWSE_SECONDS = 1.0
+BROWSE_SECONDS = 0.5
 GIVE_UP_SECONDS = 20.0
 
 

@@ -256,7 +256,7 @@ class Classroom:
 
     async def open(self, device: Device) -> Tab:
         """The device's tab, opened now. Does not wait for anything but the page itself."""
-        if device.process is None or device.process.poll() is not None:
+        if not device.running:
             await device.stop()
             await device.start(self.playwright)
         tab = Tab(device, await device.open(self.url_for(device)))
@@ -270,8 +270,7 @@ class Classroom:
 
         async def back(device: Device) -> None:
             tab = self.tabs.get(device.name)
-            alive = device.process is not None and device.process.poll() is None
-            if tab is None or tab.page.is_closed() or not alive:
+            if tab is None or tab.page.is_closed() or not device.running:
                 tab = await self.open(device)
             await tab.until("s.ready && s.hostId", 60)
 

@@ -234,6 +234,61 @@ async def test_a_laptop_that_sleeps_and_wakes(classroom: Classroom) -> None:
     outcome.demand_exactly_once()
 
 
+async def test_a_hosting_phone_that_is_hidden_hands_over(classroom: Classroom) -> None:
+    phones = classroom.phone_tabs
+    async with voting(classroom, phones) as outcome:
+        await classroom.kill_browser(classroom.presenter)
+        hidden = await classroom.host_tab()
+        another = await hidden.device.context.new_page()  # opens before it, as on a phone
+        assert await hidden.page.evaluate("document.visibilityState") == "hidden"
+        host = await classroom.host_tab(besides=[hidden])
+        assert await host.page.evaluate("document.visibilityState") == "visible"
+        await _some_more_votes([tab for tab in phones if tab is not hidden])
+        await another.close()
+        await _some_more_votes(phones)
+    outcome.demand_exactly_once()
+
+
+async def test_a_page_that_comes_back_from_the_back_forward_cache_rejoins_as_a_new_node(
+    classroom: Classroom,
+) -> None:
+    phone = classroom.phone_tabs[0]
+    before = await phone.status()
+    await phone.page.evaluate("globalThis.here = 'still'")
+    await phone.page.goto("about:blank")
+    # Long before a socket would be found dead: the page has said goodbye itself.
+    await classroom.presenter.until("!s.successors.includes(x)", 5, before["nodeId"])
+    await phone.page.go_back(wait_until="commit")  # there is no load event: it was never unloaded
+    await phone.until("s.ready && s.state === 'connected' && s.nodeId !== x", 30, before["nodeId"])
+    assert await phone.page.evaluate("globalThis.here") == "still"
+    assert (await phone.status())["clientId"] == before["clientId"]
+    assert await phone.send({"type": "vote", "n": 100_000}) == {"accepted": True}
+
+
+async def test_too_many_gone_at_once_is_said_plainly_and_a_restarted_bridge_goes_on(
+    classroom: Classroom,
+) -> None:
+    """Three of five voters die for good in one moment: nothing may be acknowledged any more.
+    What was acknowledged is on the bridge's disk; started again it begins a new epoch."""
+    presenter, phones = classroom.presenter, classroom.phone_tabs
+    assert await presenter.send({"type": "vote", "n": 1, "voter": "early"}) == {"accepted": True}
+    epoch = (await presenter.status())["epoch"]
+    for phone in phones:
+        await classroom.kill_browser(phone)
+    await presenter.until("s.state === 'no-quorum' && !s.quorum")
+    kept = asyncio.create_task(presenter.send({"type": "vote", "n": 2, "voter": "kept"}))
+    await presenter.until("s.pending === 1")
+    assert await classroom.bridge.stop() == 0
+    await classroom.bridge.start()
+    async with asyncio.timeout(30):
+        assert await kept == {"accepted": True}
+    await presenter.until("s.hosting && s.quorum && s.state === 'connected'")
+    assert (await presenter.status())["epoch"] > epoch
+    counted = (await classroom.script())["state"]["counted"]
+    assert counted["early"] == {"1": 1}
+    assert counted["kept"] == {"2": 1}
+
+
 async def test_avahi_finds_the_service_and_its_term_follows_a_takeover(
     classroom: Classroom,
 ) -> None:

@@ -154,15 +154,16 @@ async def test_csv_export(classroom: Classroom, tmp_path: Path) -> None:
     )
     await classroom.presenter.get("export-csv").click()
 
-    def files() -> list[Path]:
-        return list(tmp_path.glob("*.csv"))
+    def read() -> str:
+        """Empty until all of it is there: the browser makes the file first, then fills it."""
+        texts = [path.read_text(encoding="utf-8-sig") for path in tmp_path.glob("*.csv")]
+        return texts[0] if len(texts) == 1 and not list(tmp_path.glob("*.crdownload")) else ""
 
     async def saved() -> bool:
-        return bool(await asyncio.to_thread(files))
+        return bool(await asyncio.to_thread(read))
 
     await until(saved)
-    (path,) = files()
-    text = path.read_text(encoding="utf-8-sig")
+    text = read()
     rows = list(csv.DictReader(io.StringIO(text, newline="")))
     mine = [row for row in rows if row["Question"] == 'Say "cheese", or not; =1+1']
     assert [(row["Answer"], row["Votes"]) for row in mine] == [
@@ -192,6 +193,20 @@ async def test_a_reload_keeps_the_ballot_and_a_second_tab_is_no_second_vote(
     await expect(classroom.presenter.tally("0", 0)).to_be_visible()
     await expect(classroom.presenter.tally("1", 1)).to_be_visible()
     await second.page.close()
+
+
+async def test_a_browser_that_crashed_is_still_the_same_voter(classroom: Classroom) -> None:
+    one = classroom.phone_tabs[0]
+    await create(classroom, "Again after a crash?", ["Yes", "No"])
+    await one.option("0").click()
+    await recorded(one, "Yes")
+    await classroom.kill_browser(one)
+    again = await classroom.open(classroom.phones[0])
+    await recorded(again, "Yes")
+    await again.option("1").click()
+    await recorded(again, "No")
+    await expect(classroom.presenter.tally("0", 0)).to_be_visible()
+    await expect(classroom.presenter.tally("1", 1)).to_be_visible()
 
 
 async def test_votes_go_on_while_the_host_is_killed_and_a_late_joiner_counts_the_same(

@@ -85,6 +85,8 @@ class Device:
         """Everything its pages wrote to the console, for a failure's report."""
         self.profile = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=host.lan.directory))
         self.process: subprocess.Popen[str] | None = None
+        self.running = False
+        """Not merely "its process exists": a killed one takes a moment to be gone."""
         self._relay: asyncio.Server | None = None
         self._pumps: set[asyncio.Task[None]] = set()
         self._browser: Browser | None = None
@@ -108,6 +110,7 @@ class Device:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
+        self.running = True
         port = await self._debugging_port(port_file)
         relay, relay_port = await self._start_relay(port)
         self._relay = relay
@@ -195,7 +198,8 @@ class Device:
 
     def kill(self) -> None:
         """SIGKILL for the whole browser. Its profile stays: :meth:`start` brings it back."""
-        if self.process is not None:
+        self.running = False
+        if self.process is not None and self.process.poll() is None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.process.pid, signal.SIGKILL)
 
