@@ -103,7 +103,6 @@ const NodeStatus = v.object({
 });
 
 export const NodeToNet = v.variant("kind", [
-  v.object({ kind: v.literal("booted"), milliseconds: count }),
   v.object({ kind: v.literal("pong") }),
   v.object({ kind: v.literal("up"), nodeId: v.string() }),
   v.object({ kind: v.literal("frame"), text: v.string() }),

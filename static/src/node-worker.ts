@@ -48,7 +48,7 @@ async function loadPython(folder: string): Promise<PyodideAPI> {
 }
 
 async function boot(options: Start): Promise<Receive | undefined> {
-  const started = performance.mark("ftweb:start").startTime;
+  performance.mark("ftweb:start");
   let python: PyodideAPI;
   try {
     python = await loadPython(`${options.runtime}pyodide/`);
@@ -60,10 +60,7 @@ async function boot(options: Start): Promise<Receive | undefined> {
   try {
     const module = python.pyimport("pyodide_app.boot") as unknown as Boot;
     const receive = await module.start(JSON.stringify(options), (text) => self.postMessage(text));
-    tell({
-      kind: "booted",
-      milliseconds: Math.round(performance.mark("ftweb:booted").startTime - started),
-    });
+    performance.mark("ftweb:booted");
     return receive === undefined ? undefined : (text) => void receive(text);
   } catch (error) {
     tell({ kind: "failed", stage: "boot", message: String(error) });

@@ -35,6 +35,7 @@ export interface NodeEvents {
   /** A frame of the node's for the bridge. */
   sendText(text: string): void;
   changed(news: { nodeId: string | undefined; node: NodeStatus | undefined }): void;
+  /** A node is up, so long after its worker was started. */
   booted(milliseconds: number): void;
   failed(failure: Failure): void;
 }
@@ -50,6 +51,7 @@ export class NodeKeeper {
   /** Ends in a row, and since when the present worker is up. */
   private ends = 0;
   private upSince = Infinity;
+  private startedAt = 0;
   private crashes: number[] = [];
   private waiting: Cancel = nothing;
   private readonly watchdog: Watchdog;
@@ -137,6 +139,7 @@ export class NodeKeeper {
       return;
     }
     this.worker = worker;
+    this.startedAt = this.clock.now();
     worker.onmessage = (event: { data: unknown }) => this.hear(event.data);
     worker.onerror = (event: { message?: string }) =>
       this.broken(event.message ?? "The worker's script could not be loaded.");
@@ -180,6 +183,7 @@ export class NodeKeeper {
       case "up":
         this.nodeId = message.nodeId;
         this.upSince = this.clock.now();
+        this.events.booted(Math.round(this.upSince - this.startedAt));
         this.pulse.alive();
         this.events.changed({ nodeId: this.nodeId, node: undefined });
         if (this.connected) this.announce("node_up");
@@ -189,9 +193,6 @@ export class NodeKeeper {
         break;
       case "failed":
         this.broken(`${message.stage}: ${message.message}`);
-        break;
-      case "booted":
-        this.events.booted(message.milliseconds);
         break;
     }
   }

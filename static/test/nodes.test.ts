@@ -46,6 +46,7 @@ interface Kept {
   readonly workers: PlayedWorker[];
   readonly sent: (Sent | string)[];
   readonly failures: Failure[];
+  readonly boots: number[];
   readonly nodeId: () => string | undefined;
   readonly last: () => PlayedWorker;
 }
@@ -55,6 +56,7 @@ function kept(): Kept {
   const workers: PlayedWorker[] = [];
   const sent: (Sent | string)[] = [];
   const failures: Failure[] = [];
+  const boots: number[] = [];
   let nodeId: string | undefined;
   const keeper = new NodeKeeper(
     (url) => {
@@ -70,7 +72,7 @@ function kept(): Kept {
       changed: (news) => {
         nodeId = news.nodeId;
       },
-      booted: () => undefined,
+      booted: (milliseconds) => boots.push(milliseconds),
       failed: (failure) => failures.push(failure),
     },
   );
@@ -79,7 +81,7 @@ function kept(): Kept {
     assert.ok(worker);
     return worker;
   };
-  return { clock, keeper, workers, sent, failures, last, nodeId: () => nodeId };
+  return { clock, keeper, workers, sent, failures, boots, last, nodeId: () => nodeId };
 }
 
 /** With a node that is up, and its announcement read. */
@@ -138,6 +140,15 @@ test("it is announced when it is up, and again on every new socket", () => {
   keeper.show(false);
   keeper.connect(WELCOME);
   assert.deepEqual(sent, [announced, { ...announced, visible: false }]);
+});
+
+test("it is measured how long it took to be up", () => {
+  const { clock, keeper, boots, last } = kept();
+  keeper.connect(WELCOME);
+  keeper.allow();
+  clock.pass(1234);
+  last().say({ kind: "up", nodeId: "n1" });
+  assert.deepEqual(boots, [1234]);
 });
 
 test("frames pass both ways, once it is up", () => {
