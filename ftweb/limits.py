@@ -101,6 +101,29 @@ SLOW_READER_BYTES: Final = 2 * STATE_BYTES
 """Bytes queued for one socket before it is closed as a slow reader (1013): one whole state
 plus what comes while it is being read."""
 
+UNREAD_BYTES: Final = 64 * 1024
+"""A client with more than this unread gets no state change until it has read: then it gets one
+for all that happened. A screenful of changes; more would be outdated when it arrives."""
+
+UNSENT_BYTES: Final = 128 * 1024
+"""What the operating system may queue for one connection before it is on its way. Left alone it
+takes megabytes for a phone with bad reception; this way a slow reader is seen early."""
+
+CHANGES_KEPT_BYTES: Final = 128 * 1024
+"""State changes kept for those who are behind; who is further behind gets the whole state. More
+costs as much as most states, and takes a phone longer to apply."""
+
+CLOSE_SECONDS: Final = 2.0
+"""How long a closing socket may take to flush and answer before it is cut off."""
+
+MESSAGE_FRAGMENTS: Final = 1_024
+"""Fragments of one WebSocket message. Browsers cut at tens of kilobytes; empty fragments have no
+size, so the limit of bytes alone would not end them."""
+
+REQUESTS_TRACKED: Final = 16 * CONNECTIONS
+"""Unanswered requests that a bridge keeps in mind to find those that kill hosts: 16 for each
+client of a full bridge. The oldest is forgotten first."""
+
 CHANGES_PER_SECOND: Final = 20
 """State frames a second to one client. More cannot be seen; replies never wait for it."""
 
@@ -138,6 +161,10 @@ HTTP_HEADER_BYTES: Final = 16 * 1024
 HTTP_CONCURRENCY: Final = 4 * CONNECTIONS
 """Connections accepted at all, sockets and downloads of the runtime together: a browser opens up
 to six at once for a page, and a lecture hall scans the QR code in the same minute."""
+
+HTTP_STALL_SECONDS: Final = 30.0
+"""A download of which nothing was taken for so long is cut off: a phone that left the room would
+otherwise keep its connection for a quarter of an hour."""
 
 BUNDLE_BYTES: Final = 16 * 1024 * 1024
 """Largest app bundle: it is loaded by every tab."""

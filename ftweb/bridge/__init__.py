@@ -7,6 +7,7 @@ In dependency order::
 
     config       what a bridge is told, and the secrets kept in its data directory
     addresses    which addresses this machine has, and which to show
+    bucket       a rate with some patience
     bundle       the app as one deterministic zip
     assets       every file that is served, with its headers
     security     exact Host and Origin checks, token comparison, derived ids
@@ -17,8 +18,11 @@ In dependency order::
     bootstrap    how a history begins, and how it goes on after a restart
     inflight     requests on their way, and those that killed their host
     stream       what clients get from the replica
+    directory    which nodes are reachable, and which have just gone
     relay        where each frame goes
-    discovery    mDNS: publishing and browsing
+    health       how the bridge is
+    publishing   the server on the LAN, by mDNS
+    discovery    finding servers, by mDNS
     server       all of it, started and stopped in order
 """
 

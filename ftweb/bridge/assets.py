@@ -163,7 +163,11 @@ class Assets:
         return self._table.get(path)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """ASGI 3, for ``http`` only."""
+        """ASGI 3."""
+        if scope["type"] != "http":
+            await receive()
+            await send({"type": "websocket.close"})  # no WebSocket here: answered 403
+            return
         method = scope["method"]
         if method not in ("GET", "HEAD"):
             await _plain(

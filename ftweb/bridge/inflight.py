@@ -22,14 +22,10 @@ from dataclasses import dataclass, field
 import msgspec
 
 from ftweb.frames import Failure, Forward
-from ftweb.limits import CONNECTIONS, HANDLER_SECONDS, HOST_DEATHS_PER_REQUEST
+from ftweb.limits import HANDLER_SECONDS, HOST_DEATHS_PER_REQUEST, REQUESTS_TRACKED
 
 type Key = tuple[str, int, int]
 """Client id, session, serial."""
-
-CAPACITY = 16 * CONNECTIONS
-"""Requests kept in mind: 16 for each client of a full bridge. The oldest is forgotten first, at
-worst a poisonous one that its client no longer repeats."""
 
 POISONOUS = Failure(
     code="handler_timeout",
@@ -84,7 +80,7 @@ class InFlight:
         if tracked is None:
             tracked = self._tracked[key] = _Tracked()
             self._by_client.setdefault(key[0], set()).add(key)
-            if len(self._tracked) > CAPACITY:
+            if len(self._tracked) > REQUESTS_TRACKED:
                 self._forget(next(iter(self._tracked)))
         if tracked.poisonous:
             tracked.host = host

@@ -7,10 +7,8 @@
    source that the bridge vouches for. Without a host they are dropped, and so is what the host
    does not answer: clients repeat. Nothing is queued here. A reply that the replica already has
    is given at once.
-3. **The directory** of reachable nodes goes to the leader, whoever it is: upkeep is its duty.
-4. A node whose socket ends is reported **lost** at once, to every member: that is what makes a
-   takeover quick.
-5. What clients are told is what the replica has applied (:mod:`ftweb.bridge.stream`), and who
+3. **Who is reachable** is told as :mod:`ftweb.bridge.directory` has it.
+4. What clients are told is what the replica has applied (:mod:`ftweb.bridge.stream`), and who
    hosts as the replica sees it. A host whose socket is gone is none.
 """
 
@@ -27,6 +25,7 @@ import msgspec
 from ftweb import codec, frames
 from ftweb.app import Effect, Machine, Replied
 from ftweb.bridge.connection import Connection, NodeHere, Registry
+from ftweb.bridge.directory import NodeDirectory
 from ftweb.bridge.inflight import InFlight, Key
 from ftweb.bridge.stream import Stream
 from ftweb.bridge.wire import prepare
@@ -44,10 +43,6 @@ from ftweb.limits import (
 )
 
 _log = logging.getLogger(__name__)
-
-DIRECTORY_SECONDS: Final = 0.1
-"""Least time between two directories: a class that joins at once costs ten a second, not one
-per phone. Losses do not wait for it."""
 
 LIMITS: Final = frames.Limits(
     frame_bytes=FRAME_BYTES,
@@ -112,8 +107,14 @@ class Relay:
         self._stream = Stream(registry=registry, loop=loop)
         self._inflight = InFlight()
         self._started_at = loop.time()
-        self._directory_timer: asyncio.TimerHandle | None = None
-        self._directory_at = float("-inf")
+        self._directory = NodeDirectory(
+            node_id=here.node_id,
+            device_id=here.device_id,
+            registry=registry,
+            loop=loop,
+            to_own_node=self._to_own_node,
+            leader=self._host,
+        )
         self._leader: tuple[int, int, str | None] = (0, 0, None)
         self._ended = False
         self.hosting = Hosting(epoch=0, term=0, host=None, quorum=False)
@@ -122,13 +123,12 @@ class Relay:
         """Join the bridge's own replica."""
         self._driver = driver
         self._stream.restored(driver.epoch, driver.machine)
-        self._publish_directory()
+        self._directory.changed()
 
     def close(self) -> None:
         """Stop the timers."""
         self._stream.close()
-        if self._directory_timer is not None:
-            self._directory_timer.cancel()
+        self._directory.close()
 
     # --- the sockets' router ------------------------------------------------------------------
 
@@ -198,6 +198,10 @@ class Relay:
             if receiver is not None:
                 receiver.send(frame)
 
+    def _to_own_node(self, frame: frames.Frame) -> None:
+        if not self._ended and not self._driver.status.failed:  # or they would pile up there
+            self._driver.receive(frame)
+
     def _from_node(self, connection: Connection, frame: frames.Raft, text: str) -> None:
         node = connection.node
         if node is None or node.node_id != frame.sender:
@@ -205,7 +209,7 @@ class Relay:
         if frame.epoch != self._driver.epoch:
             return  # fenced: from a history that has been replaced
         if frame.to == self._here.node_id:
-            self._driver.receive(frame)
+            self._to_own_node(frame)
             return
         receiver = self._registry.with_node(frame.to)
         if receiver is not None:
@@ -303,7 +307,7 @@ class Relay:
             self._node_gone(before.node_id, died=True)
         elif before is not None:
             before.visible = frame.visible
-            self._publish_directory()
+            self._directory.changed()
             return
         node = NodeHere(
             node_id=frame.node_id,
@@ -312,7 +316,7 @@ class Relay:
         )
         if frame.node_id == self._here.node_id or not self._registry.add_node(connection, node):
             raise FrameError("That node id is taken; mint a new one.", code="node_id_in_use")
-        self._publish_directory()
+        self._directory.changed()
         self._tell_hosting()
 
     def _node_update(self, connection: Connection, frame: frames.NodeUpdate) -> None:
@@ -321,7 +325,7 @@ class Relay:
             raise FrameError("node_update names a node that is not behind this socket.")
         if node.visible != frame.visible:
             node.visible = frame.visible
-            self._publish_directory()
+            self._directory.changed()
 
     def _node_down(self, connection: Connection, frame: frames.NodeDown) -> None:
         node = connection.node
@@ -338,57 +342,8 @@ class Relay:
     def _node_gone(self, node_id: str, *, died: bool) -> None:
         if died:
             self._inflight.died(node_id)
-        lost = frames.Lost(node_id=node_id)
-        prepared = prepare(codec.encode(lost))
         status = self._driver.status
-        for member in {*status.voters, *status.successors}:
-            receiver = self._registry.with_node(member)
-            if receiver is not None:
-                receiver.send_prepared(prepared)
-        self._driver.receive(lost)
-        self._publish_directory()
-
-    def _publish_directory(self) -> None:
-        if self._directory_timer is None:
-            at = max(self._loop.time(), self._directory_at + DIRECTORY_SECONDS)
-            self._directory_timer = self._loop.call_at(at, self._send_directory)
-
-    def _send_directory(self) -> None:
-        self._directory_timer = None
-        self._directory_at = self._loop.time()
-        directory = frames.Directory(nodes=[self._own_info(), *map(self._info, self._with_node())])
-        self._driver.receive(directory)
-        host = self._host()
-        if host is not None:
-            host.send(directory)
-
-    def _with_node(self) -> list[Connection]:
-        return [c for c in self._registry.nodes() if c.node is not None and not c.wire.closing]
-
-    def _own_info(self) -> frames.NodeInfo:
-        return frames.NodeInfo(
-            node_id=self._here.node_id,
-            device_id=self._here.device_id,
-            kind="bridge",
-            local=True,
-            visible=True,
-            since=0.0,
-            rtt=0.0,
-        )
-
-    def _info(self, connection: Connection) -> frames.NodeInfo:
-        node = connection.node
-        assert node is not None
-        return frames.NodeInfo(
-            node_id=node.node_id,
-            # A tab on this machine dies with it, whichever browser profile it is in.
-            device_id=self._here.device_id if connection.local else connection.device_id,
-            kind="tab",
-            local=connection.local,
-            visible=node.visible,
-            since=node.since,
-            rtt=connection.rtt,
-        )
+        self._directory.lost(node_id, {*status.voters, *status.successors})
 
     # --- the driver's listener ----------------------------------------------------------------
 
@@ -408,7 +363,7 @@ class Relay:
         leader = (status.epoch, status.term, status.leader_id)
         if leader != self._leader:
             self._leader = leader
-            self._publish_directory()
+            self._directory.changed()
         self._tell_hosting()
 
     def _tell_hosting(self) -> None:

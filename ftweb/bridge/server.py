@@ -35,7 +35,7 @@ from ftweb.bridge.bootstrap import Genesis, begin_epoch
 from ftweb.bridge.bundle import make_bundle
 from ftweb.bridge.config import BridgeConfig
 from ftweb.bridge.connection import Registry
-from ftweb.bridge.discovery import Publisher, Record, host_name
+from ftweb.bridge.publishing import Publisher, Record, host_name
 from ftweb.bridge.relay import Here, Hosting, Relay
 from ftweb.bridge.security import AllowedHosts, Guard
 from ftweb.bridge.sockets import Sockets
@@ -44,17 +44,12 @@ from ftweb.bridge.wire import BoundedHttp, BoundedWebSocket
 from ftweb.core import NodeId
 from ftweb.driver import Clock, Driver
 from ftweb.errors import FtwebError
-from ftweb.limits import FRAME_BYTES, HTTP_CONCURRENCY, HTTP_HEADER_BYTES
+from ftweb.limits import FRAME_BYTES, HTTP_CONCURRENCY, HTTP_HEADER_BYTES, UNSENT_BYTES
 
 _log = logging.getLogger(__name__)
 
 STOP_SECONDS = 5
 """How long downloads that are still under way may take once the bridge stops."""
-
-UNSENT_BYTES = 128 * 1024
-"""What the system may queue for one connection before it is on its way. Left alone it takes
-megabytes for a phone with bad reception, all of them outdated when they arrive; this way a slow
-reader is seen early, and gets one change for all that happened."""
 
 DESCRIPTORS = 2 * HTTP_CONCURRENCY
 """Open files wanted: one per connection, and some. Many systems allow only 1,024 at first."""
@@ -249,7 +244,7 @@ class _Bridge:
             name=self._config.name,
             relay=self._relay,
             registry=self._registry,
-            failed=self._replica_ended,
+            failed=self._replica_ended or self._driver.status.failed,
             storage_failed=self._storage.failed,
         )
 

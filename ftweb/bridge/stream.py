@@ -21,7 +21,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict, deque
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
@@ -30,19 +30,14 @@ from ftweb.app import Changed, Effect, Machine, Replied, Sent, SessionOpened
 from ftweb.bridge.connection import Connection, Registry
 from ftweb.bridge.wire import prepare
 from ftweb.limits import (
+    CHANGES_KEPT_BYTES,
     CHANGES_PER_SECOND,
     OUTBOX_REPLAY,
     SESSIONS,
     STATE_BYTES,
     STATUS_PER_SECOND,
+    UNREAD_BYTES,
 )
-
-PATCH_BYTES: Final = 128 * 1024
-"""Changes kept for those who are behind; who is further behind gets the whole state. More than
-this costs as much as most states, and takes a phone longer to apply."""
-
-UNREAD_BYTES: Final = 64 * 1024
-"""A client with more than this unread gets no change (rule 4)."""
 
 
 class Stream:
@@ -158,7 +153,7 @@ class Stream:
         size = len(msgspec.json.encode(effect.patch))
         self._patches.append((effect.index, effect.patch, size))
         self._patch_bytes += size
-        while self._patches and self._patch_bytes > PATCH_BYTES:
+        while self._patches and self._patch_bytes > CHANGES_KEPT_BYTES:
             index, _, size = self._patches.popleft()
             self._patch_bytes -= size
             self._base = index

@@ -26,22 +26,18 @@ from websockets.frames import Frame, Opcode
 from ftweb import codec, frames
 from ftweb.bridge.bucket import TokenBucket
 from ftweb.limits import (
+    CLOSE_SECONDS,
     FRAME_BYTES,
     HELLO_SECONDS,
     HTTP_CONCURRENCY,
+    HTTP_STALL_SECONDS,
+    MESSAGE_FRAGMENTS,
     RATE_BURST_SECONDS,
     REPLICA_FRAMES_PER_SECOND,
 )
 
-CLOSE_SECONDS = 2.0
-"""How long a closing connection may take to flush and answer before it is cut off."""
-
 EXTENSION = "ftweb.wire"
 """Where the ASGI scope's ``extensions`` hold the :class:`Wire`."""
-
-_FRAGMENTS = 4 * FRAME_BYTES // 1024
-"""Fragments of one message: browsers cut at tens of kilobytes. Empty ones have no size, so the
-limit of bytes alone would not end them."""
 
 
 def prepare(text: str) -> bytes:
@@ -142,7 +138,7 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
         super().send_receive_event_to_app()
 
     def handle_cont(self, event: Frame) -> None:
-        if len(self.frames) >= _FRAGMENTS:
+        if len(self.frames) >= MESSAGE_FRAGMENTS:
             self.start_closing(1008, "too many fragments")
             return
         if self._within_rate():
@@ -164,7 +160,10 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
 
 
 class BoundedHttp(H11Protocol):
-    """Uvicorn's HTTP protocol, with an end to connections that never make a request."""
+    """Uvicorn's HTTP protocol, with an end to connections that never make a request, and to
+    downloads that nobody takes."""
+
+    _stalled: asyncio.TimerHandle | None = None
 
     _waiting: asyncio.TimerHandle | None = None
     _upgraded = False
@@ -185,7 +184,21 @@ class BoundedHttp(H11Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_waiting()
+        self._moves_again()
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._stalled = self.loop.call_later(HTTP_STALL_SECONDS, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        self._moves_again()
+        super().resume_writing()
+
+    def _moves_again(self) -> None:
+        if self._stalled is not None:
+            self._stalled.cancel()
+            self._stalled = None
 
     def handle_websocket_upgrade(self, event: Any) -> None:
         super().handle_websocket_upgrade(event)

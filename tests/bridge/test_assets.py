@@ -75,7 +75,7 @@ async def get(assets: Assets, path: str, *, method: str = "GET", **headers: str)
 
     raw = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
     raw.append((b"host", b"localhost:8765"))
-    await assets({"method": method, "path": path, "headers": raw}, receive, send)
+    await assets({"type": "http", "method": method, "path": path, "headers": raw}, receive, send)
     return answer
 
 

@@ -1,4 +1,4 @@
-"""Publishing and browsing through the real zeroconf, on loopback."""
+"""Publishing and browsing through the real zeroconf, on loopback: each is what tests the other."""
 
 from __future__ import annotations
 
@@ -9,16 +9,8 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from ftweb.bridge.discovery import (
-    HTTP,
-    LABEL_BYTES,
-    Found,
-    Publisher,
-    Record,
-    browse,
-    host_name,
-    instance_label,
-)
+from ftweb.bridge.discovery import Found, browse
+from ftweb.bridge.publishing import Publisher, Record
 
 from .conftest import PATIENCE, eventually
 
@@ -126,45 +118,3 @@ async def test_browsing_ends_in_time_and_does_not_cut_the_consumer_off() -> None
         async for _ in browse(1.0, interfaces=LOOPBACK):
             await asyncio.sleep(1.2)  # the consumer's own time is its own
     assert 1.0 <= loop.time() - begun < PATIENCE
-
-
-async def test_without_multicast_there_is_one_warning(caplog: pytest.LogCaptureFixture) -> None:
-    nowhere = Publisher(name="x", port=1, record=RECORD, interfaces=("203.0.113.77",))
-    with caplog.at_level(logging.WARNING):
-        async with nowhere:
-            await eventually(lambda: "cannot be found by name" in caplog.text)
-    assert nowhere.published_as is None
-    assert caplog.text.count("cannot be found by name") == 1
-
-
-async def test_leaving_before_anything_was_published() -> None:
-    async with publisher("hasty"):
-        pass
-
-
-@pytest.mark.parametrize(
-    "name, label, host",
-    [
-        ("vote", "vote", "vote.local."),
-        ("Klasse 7b: Wahl!", "Klasse 7b: Wahl!", "klasse-7b-wahl.local."),
-        ("投票", "投票", "ftweb.local."),
-        ("  \x00\x1b[31m ", "[31m", "31m.local."),
-        ("", "ftweb", "ftweb.local."),
-        ("---", "---", "ftweb.local."),
-    ],
-)
-def test_names(name: str, label: str, host: str) -> None:
-    assert instance_label(name) == label
-    assert host_name(name) == host
-
-
-@pytest.mark.parametrize("name", ["x" * 200, "ä" * 100, "😀" * 40])
-def test_long_names_are_cut_at_a_character(name: str) -> None:
-    label = instance_label(name)
-    assert name.startswith(label)
-    assert len(f"{label} (9)".encode()) <= LABEL_BYTES
-    assert len(host_name(name, 9).split(".", maxsplit=1)[0]) <= LABEL_BYTES
-
-
-def test_the_types_are_those_of_the_protocol() -> None:
-    assert HTTP == "_http._tcp.local."

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from ftweb.bridge import inflight as module
 from ftweb.bridge.inflight import InFlight, Key
 from ftweb.frames import Forward, Source
-from ftweb.limits import HOST_DEATHS_PER_REQUEST
+from ftweb.limits import HOST_DEATHS_PER_REQUEST, REQUESTS_TRACKED
 
 A: Key = ("client-a", 7, 1)
 B: Key = ("client-b", 8, 1)
@@ -131,8 +130,8 @@ def test_what_was_answered_elsewhere_is_no_longer_pending() -> None:
 
 def test_it_is_bounded() -> None:
     inflight = InFlight()
-    for number in range(module.CAPACITY + 10):
+    for number in range(REQUESTS_TRACKED + 10):
         send(inflight, "h1", (f"client-{number}", 1, 1))
-    assert len(inflight) == module.CAPACITY
+    assert len(inflight) == REQUESTS_TRACKED
     assert not inflight.knows(("client-0", 1, 1))
     assert inflight.pending("client-0") == 0

@@ -286,7 +286,7 @@ async def test_a_host_that_appends_nonsense_stops_the_replica_and_not_the_bridge
     health = await bridge.get("/healthz")
     assert (health.status_code, health.json()["status"]) == (503, "failed")
     assert (await bridge.get("/")).status_code == 200
-    assert "has stopped" in caplog.text
+    assert "has stopped (bad_frame)" in caplog.text
 
 
 # --- directory and losses ---------------------------------------------------------------------

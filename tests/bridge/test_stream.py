@@ -79,7 +79,7 @@ async def test_who_comes_back_gets_only_what_changed(hosted: tuple[Bridge, Tab])
 async def test_who_holds_something_else_gets_the_whole_state(
     hosted: tuple[Bridge, Tab], monkeypatch: pytest.MonkeyPatch, epoch: int, index: int
 ) -> None:
-    monkeypatch.setattr(module, "PATCH_BYTES", 0)  # nothing is kept for those behind
+    monkeypatch.setattr(module, "CHANGES_KEPT_BYTES", 0)  # nothing is kept for those behind
     bridge, _ = hosted
     await (await bridge.join()).request({"add": 1})
     back = await bridge.join(epoch=epoch, state_index=index)

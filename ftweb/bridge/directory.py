@@ -1,0 +1,113 @@
+"""Which nodes are reachable, and which have just gone.
+
+1. The directory goes to the leader, whoever it is: keeping the membership is its duty. It is sent
+   when somebody comes, goes or is hidden, and when there is another leader, at most ten times a
+   second.
+2. A node whose socket ends is reported lost at once, to every member: that is what makes a takeover
+   quick. It is a hint; members decide for themselves.
+3. A tab on the bridge's own machine counts as the same device as the bridge: they end together,
+   whichever browser profile the tab is in.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from ftweb import codec, frames
+from ftweb.bridge.connection import Connection, Registry
+from ftweb.bridge.wire import prepare
+
+DIRECTORY_SECONDS: Final = 0.1
+"""Least time between two directories: a class that joins at once costs ten a second, not one
+per phone. Losses do not wait for it."""
+
+
+class NodeDirectory:
+    """Tells the bridge's own node, and the nodes behind its sockets, who is there.
+
+    Args:
+        node_id: of the bridge's own node.
+        device_id: of the bridge's machine.
+        registry: of the connections.
+        loop: runs the timer.
+        to_own_node: hands a frame to the bridge's own node.
+        leader: gives the connection behind which the leader runs, if there is one.
+    """
+
+    def __init__(
+        self,
+        *,
+        node_id: str,
+        device_id: str,
+        registry: Registry,
+        loop: asyncio.AbstractEventLoop,
+        to_own_node: Callable[[frames.Frame], None],
+        leader: Callable[[], Connection | None],
+    ) -> None:
+        self._node_id = node_id
+        self._device_id = device_id
+        self._registry = registry
+        self._loop = loop
+        self._to_own_node = to_own_node
+        self._leader = leader
+        self._timer: asyncio.TimerHandle | None = None
+        self._sent_at = float("-inf")
+
+    def close(self) -> None:
+        """Stop the timer."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def changed(self) -> None:
+        """Something about the nodes, or the leader, is different (rule 1)."""
+        if self._timer is None:
+            at = max(self._loop.time(), self._sent_at + DIRECTORY_SECONDS)
+            self._timer = self._loop.call_at(at, self._send)
+
+    def lost(self, node_id: str, members: Iterable[str]) -> None:
+        """A node has just gone: tell the members (rule 2)."""
+        lost = frames.Lost(node_id=node_id)
+        prepared = prepare(codec.encode(lost))
+        for member in members:
+            receiver = self._registry.with_node(member)
+            if receiver is not None:
+                receiver.send_prepared(prepared)
+        self._to_own_node(lost)
+        self.changed()
+
+    def _send(self) -> None:
+        self._timer = None
+        self._sent_at = self._loop.time()
+        nodes = [self._own()]
+        nodes += [self._info(c) for c in self._registry.nodes() if not c.wire.closing]
+        directory = frames.Directory(nodes=nodes)
+        self._to_own_node(directory)
+        leader = self._leader()
+        if leader is not None:
+            leader.send(directory)
+
+    def _own(self) -> frames.NodeInfo:
+        return frames.NodeInfo(
+            node_id=self._node_id,
+            device_id=self._device_id,
+            kind="bridge",
+            local=True,
+            visible=True,
+            since=0.0,
+            rtt=0.0,
+        )
+
+    def _info(self, connection: Connection) -> frames.NodeInfo:
+        node = connection.node
+        assert node is not None
+        return frames.NodeInfo(
+            node_id=node.node_id,
+            device_id=self._device_id if connection.local else connection.device_id,
+            kind="tab",
+            local=connection.local,
+            visible=node.visible,
+            since=node.since,
+            rtt=connection.rtt,
+        )

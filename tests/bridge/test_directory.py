@@ -1,0 +1,70 @@
+"""Who is told of whom; through a real bridge: test_relay.py."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, cast
+
+from ftweb import codec, frames
+from ftweb.bridge.connection import Connection, NodeHere, Registry
+from ftweb.bridge.directory import DIRECTORY_SECONDS, NodeDirectory
+from ftweb.bridge.wire import Wire
+
+
+class Paper:
+    """A wire that keeps the frames written to it."""
+
+    backlog = 0
+    closing = False
+
+    def __init__(self) -> None:
+        self.frames: list[Any] = []
+
+    def write(self, prepared: bytes) -> None:
+        self.frames.append(codec.decode(prepared[prepared.index(b"{") :]))
+
+
+def tab(registry: Registry, name: str, *, local: bool) -> tuple[Connection, Paper]:
+    paper = Paper()
+    connection = Connection(
+        wire=cast(Wire, paper),
+        client_id=f"client-{name}",
+        device_id=f"device-{name}",
+        presenter=False,
+        local=local,
+        last_heard=0.0,
+    )
+    registry.add(connection)
+    registry.add_node(connection, NodeHere(node_id=name, visible=True, since=1.0))
+    return connection, paper
+
+
+async def test_losses_at_once_directories_now_and_then() -> None:
+    registry = Registry()
+    leader, told = tab(registry, "leader", local=True)
+    _, other = tab(registry, "phone", local=False)
+    own: list[frames.Frame] = []
+    loop = asyncio.get_running_loop()
+    directory = NodeDirectory(
+        node_id="bridge",
+        device_id="laptop",
+        registry=registry,
+        loop=loop,
+        to_own_node=own.append,
+        leader=lambda: leader,
+    )
+    directory.lost("gone", ["leader", "phone", "gone", "bridge"])
+    lost = frames.Lost(node_id="gone")
+    assert told.frames == other.frames == own == [lost], "losses do not wait"
+    begun = loop.time()
+    for _ in range(30):
+        directory.changed()
+        await asyncio.sleep(DIRECTORY_SECONDS / 10)
+    took = loop.time() - begun
+    directories = [frame for frame in told.frames if isinstance(frame, frames.Directory)]
+    assert 1 <= len(directories) <= took / DIRECTORY_SECONDS + 2
+    assert other.frames == [lost], "only the leader gets the directory"
+    devices = {info.node_id: info.device_id for info in directories[-1].nodes}
+    assert devices == {"bridge": "laptop", "leader": "laptop", "phone": "device-phone"}
+    assert own[-1] == directories[-1]
+    directory.close()
