@@ -20,6 +20,9 @@ from websockets.http11 import Request, Response
 
 from ftweb import codec, frames
 
+SECONDS = 60.0
+"""A test that takes longer waits in vain."""
+
 TOKEN = "join-token"
 PRESENTER = "presenter-token"
 
@@ -242,7 +245,11 @@ async def bridge() -> AsyncIterator[ScriptedBridge]:
 
 @pytest.fixture(autouse=True)
 async def no_task_is_left() -> AsyncIterator[None]:
-    """Whatever a test did, its connections have ended their tasks."""
+    """Whatever a test did, its connections have ended their tasks; and one that waits for what
+    does not come fails instead of waiting for ever."""
+    loop = asyncio.get_running_loop()
+    limit = loop.call_later(SECONDS, lambda: [task.cancel() for task in asyncio.all_tasks()])
     yield
+    limit.cancel()
     left = [task for task in asyncio.all_tasks() if "ftweb" in task.get_name()]
     assert not left

@@ -31,6 +31,7 @@ async def test_send_and_reply(bridge: Bridge) -> None:
     async with connect(bridge.url) as connection:
         assert await connection.send({"n": 1}) == {"n": 1}
         assert await asyncio.gather(*map(connection.send, range(20))) == list(range(20))
+        assert not connection._replies, "nothing is kept of what is done"
     assert bridge.handled[1:] == list(range(20)), "in the order of the calls"
 
 

@@ -262,7 +262,7 @@ async def test_a_final_error_ends_the_block_wherever_it_waits(bridge: Bridge) ->
         async with connect(bridge.url) as connection:
             bridge.refuse = frames.Error(code="bad_token", message="Another server now.")
             bridge.drop_all()
-            await asyncio.Event().wait()
+            await asyncio.wait_for(asyncio.Event().wait(), 10)
 
     with pytest.raises(ConnectError) as caught:
         await script()
@@ -288,7 +288,7 @@ async def test_a_final_error_reaches_other_tasks(bridge: Bridge) -> None:
             await bridge.until(lambda: bridge.handled)
             bridge.refuse = frames.Error(code="version_mismatch", message="Reload.")
             bridge.drop_all()
-            await asyncio.Event().wait()
+            await asyncio.wait_for(asyncio.Event().wait(), 10)
 
     bridge.hold_replies = True
     with pytest.raises(ConnectError):
