@@ -14,6 +14,8 @@ from collections.abc import Callable, Sequence
 from ftweb.core import configuration as configurations
 from ftweb.core import snapshot as snapshots
 from ftweb.core.election import Election
+from ftweb.core.follower import Follower
+from ftweb.core.leadership import Leadership
 from ftweb.core.log import data_size
 from ftweb.core.messages import (
     AppendEntries,
@@ -23,15 +25,12 @@ from ftweb.core.messages import (
     Message,
     RequestVote,
     RequestVoteResponse,
-    TimeoutNow,
 )
 from ftweb.core.presence import Presence
 from ftweb.core.quorum import Outcome
 from ftweb.core.ready import Ready
-from ftweb.core.replication import Replication, accept
 from ftweb.core.settings import Settings
 from ftweb.core.state import State
-from ftweb.core.transfer import Transfer, better_host
 from ftweb.core.types import (
     Configuration,
     Entry,
@@ -46,7 +45,6 @@ from ftweb.core.types import (
     Snapshot,
     Term,
 )
-from ftweb.core.upkeep import Situation, next_configuration
 from ftweb.errors import NotLeaderError
 
 
@@ -84,20 +82,14 @@ class Node:
             snapshot=snapshot,
             entries=entries,
         )
-        self._settings = settings
         self._presence = Presence(settings)
         self._state.role = self._state.standing()
         self._election = Election(self._state, self._presence.lost_at)
-        self._assembly = snapshots.Assembly()
-        self._replication: Replication | None = None
+        self._follower = Follower(self._state)
+        self._leadership: Leadership | None = None
         """Exists exactly while this node leads."""
-        self._transfer: Transfer | None = None
-        self._transfers_tried: dict[NodeId, Milliseconds] = {}
         self._configuration = self._state.configuration
-        """The one that roles and peers were last fitted to."""
-        self._seen_commit: Index = self._state.commit_index
-        self._probe_at = math.inf
-        self._upkeep_seen: object = None
+        """The one that the role was last fitted to."""
         self._told_hard_state = hard_state
         self._told = self._picture()
 
@@ -140,7 +132,7 @@ class Node:
     def term_start(self) -> Index | None:
         """The first entry of a leader's own term; once it is applied, the leader's state is
         that of all before it, and it may serve. None if this node does not lead."""
-        return self._replication.term_start if self._replication else None
+        return self._leadership.replication.term_start if self._leadership else None
 
     @property
     def election_timeout(self) -> Milliseconds:
@@ -151,21 +143,20 @@ class Node:
     def quorum_active(self) -> bool:
         """A leader: a quorum answered within the election timeout. Others: the leader was
         heard within it."""
-        if self._replication is not None:
-            return self._replication.has_quorum()
+        if self._leadership is not None:
+            return self._leadership.replication.has_quorum()
         return self._state.leader_id is not None and self._election.holds_lease()
 
     @property
     def transferring(self) -> bool:
         """A hand-over is under way: hold proposals back until it has ended, one way or the
         other. What is proposed all the same is appended, and delays it."""
-        return self._transfer is not None
+        return self._leadership is not None and self._leadership.transfer is not None
 
     def next_deadline(self) -> Milliseconds:
         """When ``tick`` is needed at the latest; infinite if only messages can matter."""
-        if self._replication is not None:
-            transfer = self._transfer
-            return min(self._replication.heartbeat_at, transfer.deadline if transfer else math.inf)
+        if self._leadership is not None:
+            return self._leadership.next_deadline()
         campaign = self._election.campaign
         return min(self._election.deadline, campaign.ask_again_at if campaign else math.inf)
 
@@ -174,19 +165,12 @@ class Node:
     def tick(self, now: Milliseconds) -> None:
         """Does what is due by now."""
         self._enter(now)
-        replication = self._replication
-        if replication is None:
-            if self._state.now >= self._election.deadline:
-                self._seek_leader()
-            else:
-                self._election.ask_again()
-            return
-        if self._transfer is not None and self._state.now >= self._transfer.deadline:
-            self._transfer = None
-        if self._state.now >= replication.heartbeat_at:
-            replication.heartbeat()
-            self._maintain()
-            self._probe_shunned(replication)
+        if self._leadership is not None:
+            self._leadership.tick()
+        elif self._state.now >= self._election.deadline:
+            self._seek_leader()
+        else:
+            self._election.ask_again()
 
     def step(self, message: Message, now: Milliseconds) -> None:
         """Takes a message from another node."""
@@ -200,25 +184,16 @@ class Node:
         elif isinstance(message, RequestVoteResponse):
             self._on_vote(message)
         elif message.term < state.term:
-            self._refuse_old_term(message)
+            self._follower.refuse_old_term(message)
         else:
             if message.term > state.term:
                 self._follow(message.term)
-            if isinstance(message, AppendEntries):
-                self._on_append(message)
-            elif isinstance(message, AppendEntriesResponse):
-                if self._replication is not None:
-                    self._replication.appended(message)
-                    self._continue_transfer(message.sender)
-            elif isinstance(message, InstallSnapshot):
-                self._on_snapshot(message)
-            elif isinstance(message, InstallSnapshotResponse):
-                if self._replication is not None:
-                    self._replication.snapshot_answered(message)
-            elif self._replication is None and state.standing() is not Role.OBSERVER:
+            if isinstance(message, AppendEntries | InstallSnapshot):
+                self._on_leader(message)
+            elif isinstance(message, AppendEntriesResponse | InstallSnapshotResponse):
+                self._on_answer(message)
+            elif self._leadership is None and state.standing() is not Role.OBSERVER:
                 self._conclude(self._election.start(pre_vote=False, transfer=True))
-        self._fit_configuration()
-        self._notice_commit()
 
     def propose(self, data: Json, now: Milliseconds) -> Index:
         """Appends a command; it is replicated with the next ``Ready``. Returns its index, which
@@ -229,25 +204,17 @@ class Node:
             TypeError: the data is not JSON; nothing was appended.
         """
         self._enter(now)
-        if self._replication is None:
+        if self._leadership is None:
             leader = self._state.leader_id
             hint = f"ask {leader}" if leader else "no leader is known; wait for one"
             raise NotLeaderError(f"node {self.id} does not lead: {hint}")
-        return self._replication.append(EntryKind.COMMAND, data, data_size(data))
+        return self._leadership.replication.append(EntryKind.COMMAND, data, data_size(data))
 
     def transfer_leadership(self, to: NodeId, now: Milliseconds) -> bool:
         """Begins to hand the lead over. Returns False if that is not possible now: this node
         does not lead, is handing over already, or ``to`` is no other member."""
         self._enter(now)
-        replication = self._replication
-        if replication is None or self._transfer is not None or to not in replication.peers:
-            return False
-        self._transfer = Transfer(
-            target=to, deadline=self._state.now + self._state.election_timeout
-        )
-        self._transfers_tried[to] = self._state.now
-        self._continue_transfer(to)
-        return True
+        return self._leadership is not None and self._leadership.begin_transfer(to)
 
     def change_configuration(self, configuration: Configuration, now: Milliseconds) -> bool:
         """Appends a configuration, in force from now on. Returns False if that is not safe
@@ -261,18 +228,23 @@ class Node:
         if problem is not None:
             raise ValueError(problem)
         self._enter(now)
-        if not self._may_change() or not configurations.may_follow(
-            self._state.configuration, configuration
+        leadership = self._leadership
+        old = self._state.configuration
+        if (
+            leadership is None
+            or not leadership.may_change()
+            or not configurations.may_follow(old, configuration)
         ):
             return False
-        self._append_configuration(configuration)
+        leadership.change(configuration)
         return True
 
     def peers(self, infos: Sequence[PeerInfo], now: Milliseconds) -> None:
         """The directory: every node that is reachable now, this one included."""
         self._enter(now)
         self._presence.update(infos, self._state.now)
-        self._maintain()
+        if self._leadership is not None:
+            self._leadership.maintain()
 
     def lost(self, node_id: NodeId, now: Milliseconds) -> None:
         """A hint: that node has just gone."""
@@ -281,10 +253,8 @@ class Node:
         if node_id == state.node_id:
             return
         self._presence.lost(node_id, state.now)
-        if self._replication is not None:
-            if self._transfer is not None and self._transfer.target == node_id:
-                self._transfer = None
-            self._maintain()
+        if self._leadership is not None:
+            self._leadership.lost(node_id)
             return
         if node_id == state.leader_id:
             for message in election.leader_lost():
@@ -312,14 +282,14 @@ class Node:
             configuration=state.log.configuration_at(index),
             data=data,
         )
-        state.log.compact(max(state.log.offset, index - self._settings.trailing_entries))
+        state.log.compact(max(state.log.offset, index - state.settings.trailing_entries))
         return state.snapshot
 
     def ready(self) -> Ready | None:
         """What is to be done; None if nothing. It counts as done (see :class:`Ready`)."""
-        state, replication = self._state, self._replication
-        if replication is not None:
-            replication.flush()
+        state, leadership = self._state, self._leadership
+        if leadership is not None:
+            leadership.replication.flush()
         hard_state: HardState | None = HardState(term=state.term, vote=state.vote)
         if hard_state == self._told_hard_state:
             hard_state = None
@@ -335,9 +305,9 @@ class Node:
         picture = self._picture()
         changed = picture != self._told
         self._told = picture
-        if replication is not None and entries:
-            replication.advance_commit()
-            self._notice_commit()
+        if leadership is not None and entries:
+            leadership.replication.advance_commit()  # its own log counts from now on
+            self._after_commit(leadership)
         if not (hard_state or snapshot or entries or messages or committed or changed):
             return None
         return Ready(
@@ -351,8 +321,7 @@ class Node:
 
     def _picture(self) -> tuple[object, ...]:
         state = self._state
-        transferring = self._transfer is not None
-        return state.role, state.term, state.leader_id, state.configuration, transferring
+        return state.role, state.term, state.leader_id, state.configuration, self.transferring
 
     # --- roles ----------------------------------------------------------------------------
 
@@ -361,15 +330,14 @@ class Node:
         state = self._state
         if now > state.now:
             state.now = now
-        if self._replication is not None and not self._replication.has_quorum():
+        if self._leadership is not None and not self._leadership.replication.has_quorum():
             self._follow(state.term)
 
     def _follow(self, term: Term) -> None:
         """Neither leads nor campaigns from here on; enters ``term`` if it is newer."""
         state = self._state
-        active = self._replication is not None or self._election.campaign is not None
-        self._replication = None
-        self._transfer = None
+        active = self._leadership is not None or self._election.campaign is not None
+        self._leadership = None
         self._election.campaign = None
         if term > state.term:
             state.term = term
@@ -404,15 +372,12 @@ class Node:
         self._election.deadline = math.inf
         state.role = Role.LEADER
         state.leader_id = state.node_id
-        self._transfers_tried.clear()
-        self._upkeep_seen = None
-        self._probe_at = state.now
-        self._replication = Replication(state)
+        self._leadership = Leadership(state, self._presence)
 
     # --- messages -------------------------------------------------------------------------
 
     def _on_request_vote(self, message: RequestVote) -> None:
-        if self._election.must_wait(message, leads=self._replication is not None):
+        if self._election.must_wait(message, leads=self._leadership is not None):
             return
         if message.term > self._state.term and not message.pre_vote:
             self._follow(message.term)
@@ -425,175 +390,39 @@ class Node:
         else:
             self._conclude(self._election.answered(message))
 
-    def _refuse_old_term(self, message: Message) -> None:
-        """A leader of an older term must learn of the newer one, or neither could go on."""
-        state = self._state
-        if isinstance(message, AppendEntries):
-            state.outbox.append(
-                AppendEntriesResponse(
-                    sender=state.node_id,
-                    to=message.sender,
-                    term=state.term,
-                    success=False,
-                    match_index=0,
-                    sent_at=message.sent_at,
-                )
-            )
-        elif isinstance(message, InstallSnapshot):
-            self._answer_snapshot(message, 0)
-
-    def _obey(self, message: AppendEntries | InstallSnapshot) -> None:
-        if self._replication is not None:
+    def _on_leader(self, message: AppendEntries | InstallSnapshot) -> None:
+        """Of the present term, so its sender is this term's leader."""
+        if self._leadership is not None:
             raise AssertionError(f"{message.sender} leads in term {message.term}, as this node")
+        if isinstance(message, AppendEntries):
+            self._state.adopt_election_timeout(message.election_timeout)
         self._election.heard_leader(message.sender, message.sent_at)
+        if isinstance(message, AppendEntries):
+            self._follower.append(message)
+        else:
+            self._follower.install(message)
+        self._fit_configuration()
 
-    def _on_append(self, message: AppendEntries) -> None:
-        self._state.adopt_election_timeout(message.election_timeout)
-        self._obey(message)
-        response = accept(self._state, message)
-        if message.reply or not response.success:
-            self._state.outbox.append(response)
-
-    def _on_snapshot(self, message: InstallSnapshot) -> None:
-        self._obey(message)
-        state = self._state
-        if message.last_index <= state.commit_index:
-            self._answer_snapshot(message, message.total)
+    def _on_answer(self, message: AppendEntriesResponse | InstallSnapshotResponse) -> None:
+        leadership = self._leadership
+        if leadership is None:
             return
-        if state.log.matches(message.last_index, message.last_term):
-            state.commit_index = message.last_index
-            self._answer_snapshot(message, message.total)
-            return
-        wanted, snapshot = self._assembly.add(message)
-        if snapshot is not None:
-            state.log.restore(snapshot)
-            state.snapshot = state.received_snapshot = snapshot
-            state.commit_index = state.applied_index = snapshot.last_index
-        self._answer_snapshot(message, wanted)
-
-    def _answer_snapshot(self, message: InstallSnapshot, offset: int) -> None:
-        self._state.outbox.append(
-            InstallSnapshotResponse(
-                sender=self._state.node_id,
-                to=message.sender,
-                term=self._state.term,
-                last_index=message.last_index,
-                offset=offset,
-                sent_at=message.sent_at,
-            )
-        )
-
-    # --- configuration, upkeep, hand-over -------------------------------------------------
+        if isinstance(message, AppendEntriesResponse):
+            leadership.replication.appended(message)
+        else:
+            leadership.replication.snapshot_answered(message)
+        leadership.answered(message.sender)
+        self._after_commit(leadership)
 
     def _fit_configuration(self) -> None:
         """The configuration in force may have changed, by an entry or by its truncation."""
         state = self._state
-        if state.configuration is self._configuration:
-            return
-        self._configuration = state.configuration
-        if self._replication is not None:
-            self._replication.configure()
-        elif self._election.campaign is None:
-            state.role = state.standing()
-            self._election.rearm()
+        if state.configuration is not self._configuration:
+            self._configuration = state.configuration
+            if self._election.campaign is None:
+                state.role = state.standing()
+                self._election.rearm()
 
-    def _may_change(self) -> bool:
-        replication, state = self._replication, self._state
-        return (
-            replication is not None
-            and self._transfer is None
-            and state.commit_index >= replication.term_start
-            and state.commit_index >= state.log.configuration_index
-        )
-
-    def _append_configuration(self, configuration: Configuration) -> None:
-        if self._replication is not None:
-            data = configurations.to_data(configuration)
-            self._replication.append(EntryKind.CONFIGURATION, data)
-            self._fit_configuration()
-
-    def _notice_commit(self) -> None:
-        """Acts on a leader's new commit index."""
-        replication, state = self._replication, self._state
-        seen, self._seen_commit = self._seen_commit, state.commit_index
-        if replication is None or seen == state.commit_index:
-            return
-        turning_point = max(replication.term_start, state.log.configuration_index)
-        if not seen < turning_point <= state.commit_index:
-            return
-        replication.say_goodbye()
-        if state.node_id not in state.configuration.members:
-            replication.flush()  # the others must learn that it is committed (4.2.2)
-            self._follow(state.term)
-        else:
-            self._maintain()
-
-    def _maintain(self) -> None:
-        """Upkeep: a hand-over to a better host, or the next change of the configuration."""
-        replication, state = self._replication, self._state
-        if replication is None or not self._settings.upkeep or not self._may_change():
-            return
-        presence, configuration = self._presence, state.configuration
-        target = better_host(
-            leader=state.node_id,
-            members=configuration.members,
-            presence=presence,
-            caught_up=replication.is_caught_up,
-            tried=self._transfers_tried,
-            settings=self._settings,
-            now=state.now,
-        )
-        if target is not None:
-            self.transfer_leadership(target, state.now)
-            return
-        members = frozenset(configuration.members)
-        situation = Situation(
-            configuration=configuration,
-            leader=state.node_id,
-            infos=presence.infos,
-            dead=frozenset(presence.dead(replication.peers, silent=self._is_silent, now=state.now)),
-            shunned=frozenset(presence.shunned),
-            caught_up=frozenset(n for n in replication.peers if replication.is_caught_up(n))
-            | {state.node_id},
-            alive=frozenset(n for n in members if replication.is_answering(n)),
-            settings=self._settings,
-        )
-        seen = (
-            presence.version,
-            configuration,
-            situation.dead,
-            situation.shunned,
-            situation.caught_up,
-            situation.alive,
-        )
-        if seen == self._upkeep_seen:
-            return
-        new = next_configuration(situation)
-        if new is None:
-            self._upkeep_seen = seen
-        else:
-            self._append_configuration(new)
-
-    def _is_silent(self, node: NodeId) -> bool:
-        state = self._state
-        replication = self._replication
-        progress = replication.peers.get(node) if replication else None
-        if progress is None:
-            return False
-        patience = self._settings.silence * state.election_timeout / self._settings.election_timeout
-        return state.now - progress.heard_at > patience
-
-    def _probe_shunned(self, replication: Replication) -> None:
-        """Once per election timeout, asks the shunned that are listed for a sign of life."""
-        state = self._state
-        if state.now >= self._probe_at:
-            self._probe_at = state.now + state.election_timeout
-            replication.probe([n for n in self._presence.shunned if n in self._presence.infos])
-
-    def _continue_transfer(self, sender: NodeId) -> None:
-        """Sends TimeoutNow as soon as the target has everything."""
-        replication, transfer, state = self._replication, self._transfer, self._state
-        if replication is None or transfer is None or transfer.target != sender:
-            return
-        if transfer.is_due(replication.peers[sender].match_index, state.log.last_index):
-            state.outbox.append(TimeoutNow(sender=state.node_id, to=sender, term=state.term))
+    def _after_commit(self, leadership: Leadership) -> None:
+        if leadership.must_step_down():
+            self._follow(self._state.term)

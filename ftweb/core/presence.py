@@ -46,8 +46,6 @@ class Presence:
         """The directory, less those lost since."""
         self.known = False
         """Whether there ever was a directory."""
-        self.version = 0
-        """Counts what may change upkeep's mind."""
         self.lost_at: dict[NodeId, Milliseconds] = {}
         self._class_since: dict[NodeId, tuple[int, Milliseconds]] = {}
         self._shunned: dict[NodeId, tuple[Milliseconds, bool] | None] = {}
@@ -55,7 +53,6 @@ class Presence:
     def update(self, infos: Sequence[PeerInfo], now: Milliseconds) -> None:
         """A new directory."""
         self.known = True
-        self.version += 1
         self.infos = {info.node_id: info for info in infos}
         before, self._class_since = self._class_since, {}
         for node, info in self.infos.items():
@@ -71,9 +68,9 @@ class Presence:
 
     def lost(self, node: NodeId, now: Milliseconds) -> None:
         """That node has just gone, somebody says."""
-        self.version += 1
         self.lost_at.setdefault(node, now)
-        self.infos.pop(node, None)
+        if node in self.infos:  # a new dict: others may hold the old one
+            self.infos = {known: info for known, info in self.infos.items() if known != node}
         self._class_since.pop(node, None)
 
     def heard(self, node: NodeId, now: Milliseconds) -> None:

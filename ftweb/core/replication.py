@@ -1,22 +1,19 @@
-"""Log replication (section 3.5): the follower's side as functions, the leader's as a class.
+"""Log replication, the leader's side (section 3.5; the follower's is in ``follower.py``).
 
 Rules:
 
-1. A follower accepts entries only if its log agrees on what precedes them. What is committed
-   here agrees with every later leader's log (Leader Completeness, section 3.6.3), so entries at
-   or below the commit index or the compacted beginning need no check.
-2. A refusal names where to go on: past the end of a short log, or at the beginning of the
-   conflicting term (section 3.5, last paragraph), never below what is committed here.
-3. A leader commits by counting only entries of its own term (section 3.6.2, figure 3.7), over
+1. A leader commits by counting only entries of its own term (section 3.6.2, figure 3.7), over
    the voters of the configuration in force; its own log counts if it is a voter, and only what
    was handed out to be saved.
-4. Entries leave when the driver asks for work, so that all that was proposed in between goes
+2. Entries leave when the driver asks for work, so that all that was proposed in between goes
    in one batch; a new commit index goes to every member at once, because bridges release
    replies by it.
-5. A leader that a quorum of voters has not answered for an election timeout, by messages sent
+3. A leader that a quorum of voters has not answered for an election timeout, by messages sent
    within it, is none any more (CheckQuorum, section 6.2).
-6. The election timeout is ten smoothed round trips and four variations, of the quorum; a
+4. The election timeout is ten smoothed round trips and four variations, of the quorum; a
    slower peer is told its own, longer one.
+5. Who was removed is told when that is committed, not before: until then its vote may be
+   needed, and a log that ends with its own removal would be longer than the others'.
 """
 
 from __future__ import annotations
@@ -35,49 +32,8 @@ from ftweb.core.state import State
 from ftweb.core.types import Entry, EntryKind, Index, Json, Milliseconds, NodeId
 
 
-def accept(state: State, message: AppendEntries) -> AppendEntriesResponse:
-    """The follower's side: merges the entries and learns the commit index."""
-    log = state.log
-    previous, entries = message.prev_log_index, message.entries
-    if previous < log.offset:
-        entries = entries[log.offset - previous :]
-        previous = log.offset
-    elif not log.matches(previous, message.prev_log_term):
-        return _refusal(state, message)
-    log.merge(entries, state.commit_index)
-    match = max(previous + len(entries), state.commit_index)
-    state.commit_index = max(state.commit_index, min(message.commit_index, match))
-    return AppendEntriesResponse(
-        sender=state.node_id,
-        to=message.sender,
-        term=state.term,
-        success=True,
-        match_index=match,
-        sent_at=message.sent_at,
-    )
-
-
-def _refusal(state: State, message: AppendEntries) -> AppendEntriesResponse:
-    log = state.log
-    term = log.term(message.prev_log_index)
-    if term is None:
-        conflict_index = log.last_index + 1
-    else:
-        conflict_index = max(log.first_index_of(term), state.commit_index + 1)
-    return AppendEntriesResponse(
-        sender=state.node_id,
-        to=message.sender,
-        term=state.term,
-        success=False,
-        match_index=0,
-        conflict_index=conflict_index,
-        conflict_term=term or 0,
-        sent_at=message.sent_at,
-    )
-
-
 class Replication:
-    """The leader's side: exists as long as this node leads in this term."""
+    """Exists as long as this node leads in this term."""
 
     __slots__ = ("_leaving", "_quorum_deadline", "_state", "heartbeat_at", "peers", "term_start")
 
@@ -89,7 +45,7 @@ class Replication:
         """Removed by a change that is not committed yet."""
         self.heartbeat_at = state.now + state.settings.heartbeat
         self._quorum_deadline = state.now
-        """Not before then can the quorum have gone (rule 5); recomputed when it is reached."""
+        """Not before then can the quorum have gone (rule 3); recomputed when it is reached."""
         self.configure()
         self.term_start = self.append(EntryKind.NOOP, None)
         """Committing it commits all before it, and permits configuration changes (4.1)."""
@@ -116,9 +72,7 @@ class Replication:
         self._quorum_deadline = state.now
 
     def say_goodbye(self) -> None:
-        """The configuration in force is committed: who left is sent what it lacks, so that it
-        knows and does not campaign. Not before, since until then its vote may be needed, and a
-        log that ends with its own removal would be longer than the others'."""
+        """The configuration in force is committed: who left is sent what it lacks (rule 5)."""
         for node, progress in self._leaving.items():
             if node not in self.peers and progress.mode is Mode.REPLICATE:
                 self._send_entries(node, progress)
@@ -127,7 +81,7 @@ class Replication:
     # --- sending --------------------------------------------------------------------------
 
     def flush(self) -> None:
-        """Sends what there is to send (rule 4)."""
+        """Sends what there is to send (rule 2)."""
         for node, progress in self.peers.items():
             if progress.mode is Mode.REPLICATE:
                 self._replicate(node, progress)
@@ -276,7 +230,7 @@ class Replication:
             self.advance_commit()
 
     def advance_commit(self) -> None:
-        """Rule 3."""
+        """Rule 1."""
         state = self._state
         index = quorum.reached(
             state.log.saved_index if voter == state.node_id else self.peers[voter].match_index
@@ -288,7 +242,7 @@ class Replication:
     # --- the licence to lead --------------------------------------------------------------
 
     def has_quorum(self) -> bool:
-        """Rule 5, as of now. Cheap: the answer is only worked out anew when it can change."""
+        """Rule 3, as of now. Cheap: the answer is only worked out anew when it can change."""
         state = self._state
         if state.now <= self._quorum_deadline:
             return True
@@ -300,7 +254,7 @@ class Replication:
         return state.now <= self._quorum_deadline
 
     def _measured_timeout(self) -> Milliseconds:
-        """Rule 6: what the quorum's slowest needs."""
+        """Rule 4: what the quorum's slowest needs."""
         state = self._state
         base = state.settings.election_timeout
         needed = -quorum.reached(
@@ -322,7 +276,7 @@ class Replication:
         )
 
     def is_answering(self, node: NodeId) -> bool:
-        """Answered one of the last three heartbeats: much fresher than the quorum's licence,
+        """Answered one of the last two heartbeats: much fresher than the quorum's licence,
         because a change of voters stakes the cluster on those it keeps."""
         state = self._state
         if node == state.node_id:
@@ -330,7 +284,7 @@ class Replication:
         progress = self.peers.get(node)
         if progress is None:
             return False
-        return state.now - progress.heard_at <= 3 * state.settings.heartbeat + 2 * progress.rtt
+        return state.now - progress.heard_at <= 2 * state.settings.heartbeat + progress.rtt
 
 
 def _timeout(progress: Progress) -> Milliseconds:

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 from ftweb.core.presence import BRIDGE, REMOTE_HIDDEN, Presence, rank_class
 from ftweb.core.settings import Settings
-from ftweb.core.types import Index, Milliseconds, NodeId
+from ftweb.core.types import Milliseconds, NodeId
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -29,10 +29,6 @@ class Transfer:
 
     target: NodeId
     deadline: Milliseconds
-
-    def is_due(self, match_index: Index, last_index: Index) -> bool:
-        """Rule 2."""
-        return match_index == last_index
 
 
 def better_host(

@@ -127,17 +127,20 @@ def _next_voters(situation: Situation, members: Sequence[NodeId]) -> tuple[NodeI
     adds: list[NodeId] = []
     drops: list[NodeId] = []
     if all(node in situation.infos or node in dead for node in voters):
-        wanted = wanted_voters(situation, members)
+        wanted = wanted_voters(situation, members, situation.caught_up)
+        hoped = wanted_voters(situation, members, frozenset(members))
         adds = [node for node in wanted if node not in voters]
         # The leader joins last: were it lost with only two voters, the other would be stuck.
         adds.sort(key=lambda node: node == situation.leader)
         order = {node: place for place, node in enumerate(members)}
-        drops = [node for node in voters if node not in wanted and node not in dead]
+        if len(wanted) == len(hoped):  # else somebody is still catching up: do not shrink yet
+            drops = [node for node in voters if node not in wanted and node not in dead]
         drops.sort(key=lambda node: (node in situation.alive, -order.get(node, len(order))))
-    fuller = [(*voters, node) for node in adds[:1] if len(voters) < situation.settings.max_voters]
+    room = len(voters) < situation.settings.max_voters
+    fuller = [(*voters, node) for node in adds[:1] if room and node in situation.alive]
     without_dead = [_without(voters, node) for node in dead]
     smaller = [_without(voters, node) for node in drops]
-    if fuller or not all(node in situation.alive for node in voters if node not in drops):
+    if (adds and room) or not all(node in situation.alive for node in voters if node not in drops):
         smaller = []
     even = len(voters) % 2 == 0
     choices = without_dead + fuller + smaller if even else fuller + without_dead + smaller
@@ -151,13 +154,15 @@ def _without(voters: tuple[NodeId, ...], node: NodeId) -> tuple[NodeId, ...]:
     return tuple(voter for voter in voters if voter != node)
 
 
-def wanted_voters(situation: Situation, members: Sequence[NodeId]) -> list[NodeId]:
-    """Rule 2."""
+def wanted_voters(
+    situation: Situation, members: Sequence[NodeId], caught_up: AbstractSet[NodeId]
+) -> list[NodeId]:
+    """Rule 2, of those that are voters or ``caught_up``."""
     old = situation.configuration.voters
     can = [
         situation.infos[node]
         for node in members
-        if node in situation.infos and (node in situation.caught_up or node in old)
+        if node in situation.infos and (node in caught_up or node in old)
     ]
     can.sort(key=_sticky_rank(old))
     lasting = [info for info in can if rank_class(info) != REMOTE_HIDDEN]
