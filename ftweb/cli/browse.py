@@ -90,13 +90,13 @@ def _show(timeout: float) -> None:
     found: list[Found] = []
     if console.is_terminal:
         with (
-            Live(table([]), console=console, transient=True) as live,
+            Live(table([]), console=console, transient=True, auto_refresh=False) as live,
             contextlib.suppress(KeyboardInterrupt),  # enough seen
         ):
 
             def tell(servers: Iterable[Found]) -> None:
                 found[:] = servers
-                live.update(table(found))
+                live.update(table(found), refresh=True)
 
             asyncio.run(_listen(timeout, tell))
     else:
@@ -123,7 +123,7 @@ def table(servers: Iterable[Found]) -> Table:
     made = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     made.add_column("name", style="bold")
     made.add_column("address", no_wrap=True)
-    made.add_column("host name")
+    made.add_column("host name", overflow="fold")
     made.add_column("term", justify="right")
     made.add_column("host")
     for found in servers:

@@ -76,9 +76,10 @@ def run(
 ) -> None:
     """Serve the app in APP_DIR on this network until Ctrl-C.
 
-    APP_DIR holds app.py (the server, with ftweb.init_server) and pages/ (index.html and
-    presenter.html). Prints the address and a QR code for phones, and opens the presenter's page
-    in this machine's browser, whose tab then runs the server.
+    APP_DIR holds app.py (the server, with ftweb.init_server) and pages/ (index.html, and
+    presenter.html if the presenter has a page of their own). Prints the address and a QR code for
+    phones, and opens the presenter's page in this machine's browser, whose tab then runs the
+    server.
 
     \b
     Examples:

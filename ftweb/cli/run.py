@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import errno
 import json
 import logging
@@ -94,6 +95,7 @@ async def _serve(config: BridgeConfig, options: RunOptions) -> None:
     watching: list[asyncio.Task[None]] = []
 
     def ready(started: Started) -> None:
+        started = with_presenter_page(started, config.app_dir)
         if options.as_json:
             click.echo(banner.as_json(started, data_dir=str(config.data_dir)))
         else:
@@ -109,6 +111,14 @@ async def _serve(config: BridgeConfig, options: RunOptions) -> None:
             task.cancel()
     if not options.as_json:
         click.echo("Stopped. What was acknowledged is saved; the same command goes on from there.")
+
+
+def with_presenter_page(started: Started, app_dir: Path) -> Started:
+    """An app without a presenter's page of its own has one page for everybody."""
+    if (app_dir / "pages" / "presenter.html").is_file():
+        return started
+    url = f"{started.local_url}#presenter={started.presenter_token}"
+    return dataclasses.replace(started, presenter_url=url)
 
 
 def check_port(host: str, port: int) -> None:

@@ -188,6 +188,17 @@ def test_a_port_of_the_systems_choice(ftweb: Any, app: Path) -> None:
 
 
 @needs_runtime
+def test_an_app_with_one_page_for_everybody(ftweb: Any, app: Path, port: int) -> None:
+    (app / "pages" / "presenter.html").unlink()
+    process = ftweb.start("run", app, *LOCAL, "--port", str(port), "--json")
+    told = ftweb.first_line(process)
+    assert told["presenter_url"] == f"http://localhost:{port}/#presenter={told['presenter_token']}"
+    with urllib.request.urlopen(told["presenter_url"], timeout=10) as answer:
+        assert answer.status == 200
+    assert ftweb.stop(process)[0] == 0
+
+
+@needs_runtime
 def test_two_of_the_same(ftweb: Any, app: Path, port: int) -> None:
     first = ftweb.start("run", app, *LOCAL, "--port", str(port), "--json")
     ftweb.first_line(first)
