@@ -1,127 +1,32 @@
-"""The one loop that drives a node: the same under CPython and under Pyodide.
+"""The one loop that drives a replica in real time: the same under CPython and under Pyodide.
 
-A :class:`Driver` joins four parts that know nothing of one another: the consensus core
-(:class:`ftweb.core.Node`), the replicated state machine (:class:`ftweb.app.Machine`), storage,
-and, on a tab, the app's handlers (:class:`ftweb.app.Host`). Frames go in by :meth:`Driver.receive`
-and come out by the ``send`` callable; which transport lies behind is none of its business.
-
-The order within one turn is what makes the promises true:
-
-1. All frames that arrived are stepped, then the clock is told.
-2. What the core wants saved is saved. If that fails the replica stops for good: it sends
-   nothing more, so nobody counts on what was not saved. The same goes for an entry that cannot be
-   applied: going on would make this replica's state another than the others'.
-3. Only then its messages are sent.
-4. Only then committed entries are applied, and what they release (replies, outgoing messages,
-   changes) is handed to the listener. Nothing leaves before commit.
-
-The app's handlers run while this node leads, begins with everything applied, and one request at
-a time, in a task of their own: a slow asynchronous handler does not hold up consensus.
+Consensus and the app's handlers have a task each, so that a slow asynchronous handler does not
+hold up consensus. What has arrived by a turn is dealt with in that turn together: under load that
+makes batches, of messages, of saving and of handlers' commands.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
 import math
-from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from collections.abc import Callable
 
-from ftweb import codec, frames
-from ftweb.app import Effect, Host, Machine, Server
+from ftweb import frames
+from ftweb.app import Machine, Server
 from ftweb.core import Node, Settings
-from ftweb.core.types import (
-    DeviceId,
-    Entry,
-    EntryKind,
-    HardState,
-    NodeId,
-    NodeKind,
-    PeerInfo,
-    Role,
-    Snapshot,
-)
-from ftweb.errors import FrameError, FtwebError, NotLeaderError
-from ftweb.limits import CONNECTIONS
+from ftweb.core.types import NodeId
+from ftweb.replica import Clock, Listener, NodeStatus, Replica
 from ftweb.storage import Storage
 
-_log = logging.getLogger(__name__)
-
-COMPACT_ENTRIES = 1_000
-"""Take a snapshot after so many applied entries. A late learner replays at most these; a
-snapshot of a class of 500 (100 kB) takes about a millisecond."""
-
-WAITING_REQUESTS = 4 * CONNECTIONS
-"""Requests that wait for the handlers; more are dropped, and repeated by their clients."""
+__all__ = ["Clock", "Driver", "Listener", "NodeStatus"]
 
 REQUESTS_PER_TURN = 64
 """Requests handled before consensus gets its turn: they share one batch, one save and one
 message to each member, and at 0.3 ms each under Pyodide they delay a heartbeat by 20 ms."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class NodeStatus:
-    """What a node knows of itself and its cluster."""
-
-    node_id: NodeId
-    role: Role
-    epoch: int
-    term: int
-    leader_id: NodeId | None
-    voters: tuple[NodeId, ...]
-    successors: tuple[NodeId, ...]
-    hosting: bool
-    """The app's handlers run here, now."""
-    quorum: bool
-    """A leader is known and, as far as this node can tell, heard by a quorum."""
-    failed: bool = False
-    """The replica could not be saved and has stopped."""
-
-
-class Listener(Protocol):
-    """Who is told what a replica does. Called in order, from the driver's loop; must not block."""
-
-    def applied(self, index: int, effects: Sequence[Effect]) -> None:
-        """An entry was applied: release what it released. Exactly once per index."""
-
-    def restored(self) -> None:
-        """The state machine was replaced as a whole, by a snapshot or a new epoch."""
-
-    def status(self, status: NodeStatus) -> None:
-        """The node's view changed."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Clock:
-    """Time and chance, given from outside so that a simulator can give others.
-
-    Attributes:
-        monotonic: milliseconds that never go back.
-        wall: milliseconds since 1970.
-        jitter: evenly distributed in [0, 1).
-    """
-
-    monotonic: Callable[[], float]
-    wall: Callable[[], float]
-    jitter: Callable[[], float]
-
-
 class Driver:
-    """One replica, driven.
-
-    Args:
-        node_id: minted for this driver, never used before.
-        storage: what was saved there is taken up again; with nothing saved the driver is a
-            newcomer, which joins whatever epoch speaks to it first.
-        send: hands a frame to the transports; must not block or raise.
-        clock: see :class:`Clock`.
-        listener: see :class:`Listener`.
-        server: the app, where its handlers may run; None on a bridge.
-        settings: the core's times.
-        on_begin, on_end: called around each run of a handler, so that somebody outside this
-            thread can end a run that never ends.
+    """A :class:`~ftweb.replica.Replica` (which see for the arguments), driven by asyncio.
 
     The caller awaits :meth:`run` in a task group and passes frames to :meth:`receive`.
     """
@@ -139,94 +44,74 @@ class Driver:
         on_begin: Callable[[frames.Forward], None] | None = None,
         on_end: Callable[[], None] | None = None,
     ) -> None:
-        self.node_id = node_id
-        self.machine = Machine()
-        self._storage = storage
-        self._send = send
         self._clock = clock
-        self._listener = listener
-        self._server = server
-        self._settings = settings or Settings()
-        self._on_begin = on_begin
-        self._on_end = on_end
-        self._inbox: list[frames.Frame] = []
-        self._requests: deque[frames.Forward] = deque()
         self._wake = asyncio.Event()
         self._work = asyncio.Event()
-        self._host: Host | None = None
-        self._failed = False
-        self._paused = False
-        self._compacted = 0
-        saved = storage.load()
-        self.epoch = saved.epoch if saved else 0
-        self.node = self._new_node(
-            hard_state=saved.hard_state if saved else None,
-            snapshot=saved.snapshot if saved else None,
-            entries=saved.entries if saved else (),
-        )
-        if saved and saved.snapshot:
-            self.machine.restore(saved.snapshot.data)
-            self._compacted = saved.snapshot.last_index
-        self._status = self._current_status()
-
-    def _new_node(
-        self,
-        *,
-        hard_state: HardState | None = None,
-        snapshot: Snapshot | None = None,
-        entries: Sequence[Entry] = (),
-    ) -> Node:
-        return Node(
-            node_id=self.node_id,
-            settings=self._settings,
-            jitter=self._clock.jitter,
-            now=self._clock.monotonic(),
-            hard_state=hard_state,
-            snapshot=snapshot,
-            entries=entries,
+        self._hosts = server is not None
+        self.replica = Replica(
+            node_id=node_id,
+            storage=storage,
+            send=send,
+            clock=clock,
+            listener=listener,
+            server=server,
+            settings=settings,
+            on_begin=on_begin,
+            on_end=on_end,
+            wake=self._wake.set,
+            work=self._work.set,
         )
 
     @property
-    def status(self) -> NodeStatus:
-        """The node's view as last told to the listener."""
-        return self._status
+    def node_id(self) -> NodeId:
+        """The replica's id."""
+        return self.replica.node_id
 
-    # --- in -------------------------------------------------------------------------------
+    @property
+    def node(self) -> Node:
+        """Its consensus node, to look at."""
+        return self.replica.node
+
+    @property
+    def machine(self) -> Machine:
+        """Its state machine, to look at; another one after a new epoch."""
+        return self.replica.machine
+
+    @property
+    def epoch(self) -> int:
+        """Its epoch; 0 before it has joined one."""
+        return self.replica.epoch
+
+    @property
+    def status(self) -> NodeStatus:
+        """Its view as last told to the listener."""
+        return self.replica.status
 
     def receive(self, frame: frames.Frame) -> None:
-        """Take in a frame for this node: ``raft``, ``directory``, ``lost`` or ``forward``.
-
-        Never blocks; the frame is dealt with in the loop's next turn.
-        """
-        self._inbox.append(frame)
-        self._wake.set()
+        """Take in a frame for this node; dealt with in the loop's next turn."""
+        self.replica.receive(frame)
 
     def hand_over(self) -> None:
         """Start giving the lead to the next in succession, if this node leads. Requests wait."""
-        now = self._clock.monotonic()
-        for successor in self.node.configuration.successors:
-            if successor != self.node_id and self.node.transfer_leadership(successor, now):
-                break
-        self._wake.set()
+        self.replica.hand_over()
 
     async def run(self) -> None:
-        """Drive the node until cancelled."""
+        """Drive the replica until cancelled, or until it has stopped for good."""
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._consensus())
-            if self._server is not None:
-                tasks.create_task(self._serve_requests())
-
-    # --- consensus ------------------------------------------------------------------------
+            serving = tasks.create_task(self._serve()) if self._hosts else None
+            await self._consensus()
+            if serving is not None:
+                serving.cancel()
 
     async def _consensus(self) -> None:
         loop = asyncio.get_running_loop()
-        while not self._failed:
+        while not self.status.failed:
             self._wake.clear()
-            self._turn()
-            if self._wake.is_set():  # applying gave new work
+            self.replica.turn()
+            if self._wake.is_set():  # the turn has given new work
                 await asyncio.sleep(0)
                 continue
-            deadline = self.node.next_deadline()
+            deadline = self.replica.next_deadline()
             if math.isinf(deadline):
                 await self._wake.wait()
                 continue
@@ -235,186 +120,12 @@ class Driver:
             await self._wake.wait()
             timer.cancel()
 
-    def _turn(self) -> None:
-        inbox, self._inbox = self._inbox, []
-        for frame in inbox:
-            self._take(frame)
-        now = self._clock.monotonic()
-        if now >= self.node.next_deadline():
-            self.node.tick(now)
-        try:
-            self._drain()
-        except FtwebError as error:
-            self._failed = True
-            self._stop_hosting()
-            _log.error("This replica has stopped (%s): %s", error.code, error)
-        if self.node.transferring != self._paused:
-            self._paused = self.node.transferring
-            self._work.set()
-        self._tell_status()
-
-    def _take(self, frame: frames.Frame) -> None:
-        match frame:
-            case frames.Raft():
-                self._take_message(frame)
-            case frames.Forward():
-                if len(self._requests) < WAITING_REQUESTS:
-                    self._requests.append(frame)
-                    self._work.set()
-            case frames.Directory():
-                self.node.peers([_peer(info) for info in frame.nodes], self._clock.monotonic())
-            case frames.Lost():
-                self.node.lost(NodeId(frame.node_id), self._clock.monotonic())
-            case _:
-                _log.warning("A %s frame is not for a node; dropped.", type(frame).__name__)
-
-    def _take_message(self, frame: frames.Raft) -> None:
-        if frame.epoch != self.epoch:
-            if frame.epoch < self.epoch:
-                return  # from a history that has been replaced
-            self._enter_epoch(frame.epoch)
-        try:
-            message = codec.decode_message(frame)
-        except FrameError as error:
-            _log.warning("Dropped a message of node %s: %s", frame.sender, error)
-            return
-        self.node.step(message, self._clock.monotonic())
-
-    def _enter_epoch(self, epoch: int) -> None:
-        """Join a newer history from nothing: what this one held and did not pass on ends here."""
-        self._stop_hosting()
-        newcomer = self.epoch == 0
-        self.epoch = epoch
-        self.machine = Machine()
-        self._compacted = 0
-        self.node = self._new_node()
-        self._storage.save(epoch=epoch)
-        if not newcomer:
-            self._listener.restored()
-
-    def _drain(self) -> None:
-        while (ready := self.node.ready()) is not None:
-            if ready.hard_state is not None or ready.snapshot is not None or ready.entries:
-                self._storage.save(
-                    epoch=self.epoch,
-                    hard_state=ready.hard_state,
-                    snapshot=ready.snapshot,
-                    entries=ready.entries,
-                )
-            for message in ready.messages:
-                self._send(codec.encode_message(message, epoch=self.epoch))
-            if ready.snapshot is not None:
-                self._stop_hosting()
-                self.machine.restore(ready.snapshot.data)
-                self._compacted = ready.snapshot.last_index
-                self._listener.restored()
-            for entry in ready.committed:
-                self._apply(entry)
-            self._consider_hosting()
-        self._consider_compacting()
-
-    def _apply(self, entry: Entry) -> None:
-        if entry.kind is not EntryKind.COMMAND:
-            return
-        effects = self.machine.apply(entry.index, entry.data)
-        if self._host is not None:
-            self._host.applied(entry.index, entry.data)
-        self._listener.applied(entry.index, effects)
-
-    def _consider_compacting(self) -> None:
-        if self.node.applied_index - self._compacted < COMPACT_ENTRIES:
-            return
-        self._compacted = self.node.applied_index
-        self._storage.compact(self.node.compact(self._compacted, self.machine.snapshot()))
-
-    # --- hosting --------------------------------------------------------------------------
-
-    def _consider_hosting(self) -> None:
-        """Host from when an entry of the own term is applied: then nothing older is pending."""
-        if self._server is None:
-            return
-        if self.node.role is not Role.LEADER:
-            self._stop_hosting()
-        elif self._host is None and self._has_applied_own_term():
-            self._host = Host(
-                self._server,
-                self.machine,
-                clock=self._clock.wall,
-                on_begin=self._on_begin,
-                on_end=self._on_end,
-            )
-            self._work.set()
-
-    def _has_applied_own_term(self) -> bool:
-        start = self.node.term_start
-        return start is not None and self.node.applied_index >= start
-
-    def _stop_hosting(self) -> None:
-        self._host = None
-        self._requests.clear()
-        self._work.set()  # whoever waits looks again
-
-    async def _serve_requests(self) -> None:
+    async def _serve(self) -> None:
         served = 0
         while True:
-            host = self._host
-            if host is None or not self._requests or self.node.transferring:
-                self._work.clear()
-                await self._work.wait()
-                continue
-            served += 1
-            if served % REQUESTS_PER_TURN == 0:
-                await asyncio.sleep(0)  # synchronous handlers never yield by themselves
-            forward = self._requests.popleft()
-            if (forward.epoch, forward.term) != (self.epoch, self.node.term):
-                continue  # meant for another host; its client repeats it
-            command = await host.handle(forward)
-            if command is not None:
-                await self._propose(host, command)
-
-    async def _propose(self, host: Host, command: dict[str, Any]) -> None:
-        while self._host is host and self.node.transferring:
             self._work.clear()
+            while await self.replica.serve_one():
+                served += 1
+                if served % REQUESTS_PER_TURN == 0:
+                    await asyncio.sleep(0)  # synchronous handlers never yield by themselves
             await self._work.wait()
-        if self._host is not host:
-            return  # no longer the host: what was computed never happened
-        try:
-            self.node.propose(command, self._clock.monotonic())
-        except NotLeaderError:
-            self._stop_hosting()
-        self._wake.set()
-
-    # --- status ---------------------------------------------------------------------------
-
-    def _current_status(self) -> NodeStatus:
-        node = self.node
-        return NodeStatus(
-            node_id=self.node_id,
-            role=node.role,
-            epoch=self.epoch,
-            term=node.term,
-            leader_id=node.leader_id,
-            voters=node.configuration.voters,
-            successors=node.configuration.successors,
-            hosting=self._host is not None,
-            quorum=node.quorum_active and not self._failed,
-            failed=self._failed,
-        )
-
-    def _tell_status(self) -> None:
-        status = self._current_status()
-        if status != self._status:
-            self._status = status
-            self._listener.status(status)
-
-
-def _peer(info: frames.NodeInfo) -> PeerInfo:
-    return PeerInfo(
-        node_id=NodeId(info.node_id),
-        device_id=DeviceId(info.device_id),
-        kind=NodeKind(info.kind),
-        local=info.local,
-        visible=info.visible,
-        since=info.since,
-        rtt=info.rtt,
-    )

@@ -16,6 +16,7 @@ LAYERS: list[tuple[str, ...]] = [
     ("ftweb.codec",),
     ("ftweb.app",),
     ("ftweb.storage",),
+    ("ftweb.replica",),
     ("ftweb.driver", "ftweb.transports", "ftweb"),
     ("ftweb.bridge",),
     # Above the bridge, whose mDNS browser finds servers by name.
