@@ -4,7 +4,9 @@ Rules:
 
 1. One save is one transaction, and it is on the disk when the call returns: write-ahead log with
    ``synchronous=FULL``. The driver saves once for everything that one turn brought, so a class
-   that votes at once costs a handful of flushes, not hundreds.
+   that votes at once costs a handful of flushes, not hundreds. Measured on a virtual disk (ext4,
+   two busy cores): 2 to 6 ms a save, 18 ms in the worst hundredth, with 1 entry as with 50.
+   ``NORMAL`` would take 0.1 ms, and lose acknowledged votes with the laptop's power.
 2. Every row carries a checksum over its meaning (what it is, its index, its content). A row that
    was damaged, swapped or left over from elsewhere is noticed when it is read.
 3. What cannot be trusted is not used, in part or in whole: the file is kept aside under another
