@@ -6,19 +6,30 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from tests.e2e.classroom import PATIENCE, Classroom, Tab
 
 
+class Acknowledged(NamedTuple):
+    """One vote that counted, by the page's own record."""
+
+    number: int
+    sent: float
+    done: float
+    """When: ms since 1970 on this machine."""
+    term: int
+    """Whose term the page knew of when the acknowledgement came. A status comes before the
+    replies of a new host, so a higher one means that a new host had taken over."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """What one page cast and what became of it. Times are ms since 1970 on this machine."""
+    """What one page cast and what became of it."""
 
     client_id: str
     cast: int
-    acknowledged: list[tuple[int, float, float]]
-    """(number, when sent, when acknowledged)."""
+    acknowledged: list[Acknowledged]
     refused: list[tuple[int, str, str]]
 
 
@@ -42,17 +53,19 @@ class Outcome:
             assert len(report.acknowledged) == report.cast  # each got its answer in the end
             assert report.cast > 0
 
-    def acknowledged_after(self, moment: float) -> float:
-        """When the first vote that was *sent* after a moment had been acknowledged.
-
-        Counting votes sent before would also count replies that were already on their way.
-        """
-        return min(
-            acknowledged
+    def firsts(self, *, above_term: int) -> list[float]:
+        """For each page, when a vote of it was first acknowledged in a later term than that."""
+        return [
+            min(vote.done for vote in report.acknowledged if vote.term > above_term)
             for report in self.reports
-            for _, sent, acknowledged in report.acknowledged
-            if sent > moment
-        )
+        ]
+
+    def firsts_sent_after(self, moment: float) -> list[float]:
+        """The same, for votes that were cast after a moment: when no host was there to hear."""
+        return [
+            min(vote.done for vote in report.acknowledged if vote.sent > moment)
+            for report in self.reports
+        ]
 
 
 async def report_of(tab: Tab) -> Report:
@@ -64,7 +77,7 @@ async def report_of(tab: Tab) -> Report:
     return Report(
         client_id=got["clientId"],
         cast=got["cast"],
-        acknowledged=[(n, sent, done) for n, sent, done in got["acknowledged"]],
+        acknowledged=[Acknowledged(*vote) for vote in got["acknowledged"]],
         refused=[(n, code, text) for n, code, text in got["refused"]],
     )
 
@@ -77,9 +90,9 @@ def compare(reports: Sequence[Report], counted: dict[str, dict[str, int]]) -> Ou
         outcome.doubled += doubled
     for report in reports:
         mine = counted.get(report.client_id, {})
-        for number, _, _ in report.acknowledged:
-            if str(number) not in mine:
-                outcome.lost.append((report.client_id, number))
+        for vote in report.acknowledged:
+            if str(vote.number) not in mine:
+                outcome.lost.append((report.client_id, vote.number))
         never_cast = {int(number) for number in mine} - set(range(1, report.cast + 1))
         outcome.invented += [(report.client_id, number) for number in sorted(never_cast)]
     return outcome

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from tests.e2e.ledger import Outcome, Report, compare
+from tests.e2e.ledger import Acknowledged, Outcome, Report, compare
 
-REPORT = Report(
-    client_id="a",
-    cast=3,
-    acknowledged=[(1, 0.0, 5.0), (2, 10.0, 90.0), (3, 50.0, 91.0)],
-    refused=[],
-)
+VOTES = [
+    Acknowledged(1, 0.0, 5.0, 3),
+    Acknowledged(2, 10.0, 90.0, 4),
+    Acknowledged(3, 50.0, 91.0, 4),
+]
+REPORT = Report(client_id="a", cast=3, acknowledged=VOTES, refused=[])
 
 
 def judge(counted: dict[str, int]) -> Outcome:
@@ -41,11 +41,12 @@ def test_a_vote_of_a_tab_that_is_gone_must_not_be_doubled_either() -> None:
 
 
 def test_an_unanswered_vote_is_not_overlooked() -> None:
-    report = Report(client_id="a", cast=2, acknowledged=[(1, 0.0, 1.0)], refused=[])
+    report = Report(client_id="a", cast=2, acknowledged=VOTES[:1], refused=[])
     with pytest.raises(AssertionError):
         compare([report], {"a": {"1": 1}}).demand_exactly_once()
 
 
-def test_the_time_of_a_takeover_counts_only_votes_sent_after_it() -> None:
+def test_the_time_of_a_takeover_is_that_of_the_new_host() -> None:
     outcome = judge({"1": 1, "2": 1, "3": 1})
-    assert outcome.acknowledged_after(20.0) == 91.0
+    assert outcome.firsts(above_term=3) == [90.0]
+    assert outcome.firsts_sent_after(20.0) == [91.0]

@@ -67,7 +67,7 @@ async def test_killing_the_hosts_browser(classroom: Classroom) -> None:
     assert host in phones
     assert (await host.status())["term"] > term
     # Generous, since other work may share the machine; benchmarks/takeover.py measures it.
-    assert outcome.acknowledged_after(killed) - killed < 3000
+    assert max(outcome.firsts_sent_after(killed)) - killed < 3000
 
 
 async def test_closing_the_hosts_tab(classroom: Classroom) -> None:
@@ -77,7 +77,7 @@ async def test_closing_the_hosts_tab(classroom: Classroom) -> None:
         assert await classroom.host_tab() in phones
         await _some_more_votes(phones)
     outcome.demand_exactly_once()
-    assert outcome.acknowledged_after(closed) - closed < 3000
+    assert max(outcome.firsts_sent_after(closed)) - closed < 3000
 
 
 async def test_reloading_the_hosts_tab_makes_a_new_node_that_hosts_again(

@@ -7,7 +7,7 @@ globalThis.connection = connection;
 /** Send a vote every `interval` ms until stopped; all times are this machine's clock in ms. */
 globalThis.votes = {
   next: 1,
-  acknowledged: [], // [number, sent, acknowledged]
+  acknowledged: [], // [number, sent, acknowledged, term that the page knew of by then]
   refused: [], // [number, code, message]
   timer: null,
 
@@ -17,7 +17,10 @@ globalThis.votes = {
     const number = this.next++;
     const sent = performance.timeOrigin + performance.now();
     connection.send({ type: "vote", n: number }).then(
-      () => this.acknowledged.push([number, sent, performance.timeOrigin + performance.now()]),
+      () => {
+        const now = performance.timeOrigin + performance.now();
+        this.acknowledged.push([number, sent, now, connection.status().term]);
+      },
       (error) => this.refused.push([number, error.code ?? "?", String(error.message)]),
     );
   },
