@@ -16,14 +16,27 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from ftweb.app.server import Server, Source, init_server
     from ftweb.client import connect
-    from ftweb.errors import Refusal
+    from ftweb.errors import ConnectError, FtwebError, Refusal, RequestError
 
 __version__: Final = "0.1.0"
 
-__all__ = ["Refusal", "Server", "Source", "__version__", "connect", "init_server"]
+__all__ = [
+    "ConnectError",
+    "FtwebError",
+    "Refusal",
+    "RequestError",
+    "Server",
+    "Source",
+    "__version__",
+    "connect",
+    "init_server",
+]
 
 _HOMES: Final = {
+    "ConnectError": "ftweb.errors",
+    "FtwebError": "ftweb.errors",
     "Refusal": "ftweb.errors",
+    "RequestError": "ftweb.errors",
     "Server": "ftweb.app.server",
     "Source": "ftweb.app.server",
     "connect": "ftweb.client",

@@ -164,7 +164,7 @@ class Session(_Frame, tag="session"):
 class Request(_Frame, tag="request"):
     session: Count
     serial: Count
-    """From 1, monotonic per session. The same serial always gets the same reply."""
+    """From 1, monotonic per client. The same serial always gets the same reply."""
     acknowledged: Count
     """Every reply up to and including this serial has been received: they may be dropped."""
     payload: Any = None

@@ -45,6 +45,7 @@ class WebSocketLink:
                 open_timeout=OPEN_SECONDS,
                 close_timeout=1.0,
                 compression=None,  # frames are small; deflate costs more than it saves on a LAN
+                proxy=None,  # what an environment says of the internet does not hold for the LAN
                 ping_interval=None,  # the protocol has its own, which a frozen peer cannot answer
             )
         except (OSError, TimeoutError, InvalidHandshake, InvalidURI) as error:
