@@ -110,12 +110,10 @@ export class NodeKeeper {
   leave(): void {
     if (this.nodeId !== undefined) this.tell("leaving");
     this.end();
-    this.waiting();
     this.untold = [];
     this.crashes = [];
     this.ends = 0;
     this.connected = false;
-    this.allowed = false;
   }
 
   /** The bridge does not accept this node's id: another one is needed. */

@@ -118,7 +118,6 @@ export class Runtime {
         break;
       case "return":
         this.nodes.show(message.visible);
-        this.nodes.allow();
         this.link.start();
         break;
       case "close":
@@ -153,7 +152,6 @@ export class Runtime {
   private welcomed(welcome: Welcome): void {
     const before = this.status.known.welcome;
     const another = before !== undefined && before.guid !== welcome.guid;
-    this.session.disconnected();
     this.resyncing = false;
     this.status.learn({ welcome, connected: true, heard: false, error: undefined });
     this.world.tell({ kind: "welcome", welcome, another });

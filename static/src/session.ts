@@ -71,7 +71,7 @@ export class Session {
     return drained;
   }
 
-  /** The socket is gone, or another one has been welcomed. Requests are kept. */
+  /** The socket is gone. Requests are kept. */
   disconnected(): void {
     this.route = undefined;
     this.out = [];

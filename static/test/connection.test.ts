@@ -369,6 +369,25 @@ test("frames without a pong are a sign of life", () => {
   assert.equal(last().pings, 1);
 });
 
+test("a pong counts for its own ping only", () => {
+  const { clock, link, last } = played();
+  last().welcome();
+  clock.pass(400);
+  link.probe();
+  last().say({ type: "pong", n: 1 });
+  clock.pass(30);
+  last().pong();
+  clock.pass(PING_MS);
+  assert.deepEqual(last().sent.at(-1), { type: "ping", n: 3, rtt: 30 });
+});
+
+test("a second welcome changes nothing", () => {
+  const { log, last } = played();
+  last().welcome();
+  last().say({ ...WELCOME, guid: "other" });
+  assert.deepEqual(log.lines, ["welcomed"]);
+});
+
 test("a probe pings at once; while waiting it connects at once", () => {
   const { clock, link, sockets, last } = played();
   last().welcome();

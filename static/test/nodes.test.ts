@@ -329,7 +329,6 @@ test("leaving says so and ends the worker; coming back is a new one", () => {
   assert.ok(workers[0]?.terminated);
   clock.pass(60_000);
   assert.equal(workers.length, 1);
-  keeper.allow();
   keeper.connect(WELCOME);
   last().say({ kind: "up", nodeId: "n2" });
   assert.equal(workers.length, 2);

@@ -128,6 +128,7 @@ const wrong: readonly (readonly [string, Json, Operation])[] = [
   ["replace what is inherited", {}, { op: "replace", path: "/constructor/name", value: 1 }],
   ["move from nowhere", {}, { op: "move", from: "/a", path: "/b" }],
   ["move into itself", { a: { b: 1 } }, { op: "move", from: "/a", path: "/a/b" }],
+  ["move into itself, in a list", [{}, {}], { op: "move", from: "/0", path: "/0/x" }],
   ["an index past the end", [1], { op: "add", path: "/2", value: 1 }],
   ["replace at the end", [1], { op: "replace", path: "/1", value: 1 }],
   ["an index with a zero in front", [1, 2], { op: "remove", path: "/01" }],

@@ -7,8 +7,8 @@ import { Worker } from "node:worker_threads";
 import type { FtwebStatus, NetToPage, PageToNet } from "../src/channels";
 import type { Json } from "../src/json";
 import type { NodeWorker } from "../src/nodes";
-import { Runtime } from "../src/runtime";
-import { Bridge, openSocket, STATUS, type Peer } from "./support/bridge";
+import { Runtime, type World } from "../src/runtime";
+import { Bridge, openSocket, STATUS, WELCOME, type Peer } from "./support/bridge";
 import { fastClock } from "./support/clock";
 import { until } from "./support/until";
 
@@ -73,15 +73,17 @@ interface Running {
   readonly runtime: Runtime;
 }
 
-async function running(t: TestContext, speed = 20): Promise<Running> {
+/** A running net worker, twenty times as impatient as in a browser. */
+async function running(t: TestContext, world: Partial<World> = {}): Promise<Running> {
   const bridge = await Bridge.start();
   const page = new Page();
   const runtime = new Runtime(
     {
-      clock: fastClock(speed),
+      clock: fastClock(20),
       openSocket,
       spawnNode: spawnThread,
       tell: (message) => page.tell(message),
+      ...world,
     },
     {
       kind: "start",
@@ -100,10 +102,14 @@ async function running(t: TestContext, speed = 20): Promise<Running> {
 }
 
 /** Welcomed, with a host and a client session. */
-async function joined(t: TestContext): Promise<Running & { peer: Peer }> {
-  const all = await running(t);
+async function joined(
+  t: TestContext,
+  world: Partial<World> = {},
+  welcome: object = {},
+): Promise<Running & { peer: Peer }> {
+  const all = await running(t, world);
   const peer = await all.bridge.accept();
-  await peer.welcome();
+  await peer.welcome(welcome);
   peer.say(STATUS);
   await peer.expect("open_session");
   peer.say({ type: "session", session: 7 });
@@ -318,6 +324,64 @@ test("leaving: the node goes down, goodbye, closed; coming back joins with the s
   assert.deepEqual(frames.sort(), ["node_up", "request"]);
   again.say({ type: "reply", serial: 1, payload: "ok" });
   await until(() => page.results === '1="ok"', "the reply");
+});
+
+/** A bridge that wants no pings but those that a probe sends. */
+const QUIET = { limits: { ...WELCOME.limits, ping_seconds: 1_000_000 } };
+
+test("a page that is shown again, or on another network, probes its link", async (t) => {
+  const { runtime, peer } = await joined(t, {}, QUIET);
+  await until(() => peer.pings === 1, "the first ping");
+  runtime.hear({ kind: "visible", visible: false });
+  runtime.hear({ kind: "visible", visible: true });
+  await until(() => peer.pings === 2, "a ping for being shown");
+  runtime.hear({ kind: "probe" });
+  await until(() => peer.pings === 3, "a ping for the network");
+});
+
+test("a clock that leaps, as after a sleep, probes the link", async (t) => {
+  const clock = fastClock(20);
+  let slept = 0;
+  const wall = (): number => clock.wall() + slept;
+  const { peer } = await joined(t, { clock: { ...clock, wall } }, QUIET);
+  await until(() => peer.pings === 1, "the first ping");
+  slept = 3_600_000;
+  await until(() => peer.pings === 2, "a ping");
+  slept = 0;
+  await until(() => peer.pings === 3, "a ping for a clock that was set back");
+});
+
+test("a request that got lost on the way is repeated", async (t) => {
+  const { runtime, peer } = await joined(t);
+  runtime.hear(request(1, "lost"));
+  const first = await peer.expect("request");
+  assert.deepEqual(await peer.expect("request"), first);
+});
+
+test("consensus frames are dropped while the socket is choked, requests are not", async (t) => {
+  let choked = false;
+  const { page, runtime, peer } = await joined(t, {
+    openSocket(url) {
+      const socket = openSocket(url);
+      Object.defineProperty(socket, "bufferedAmount", { get: () => (choked ? 1e9 : 0) });
+      return socket;
+    },
+  });
+  runtime.hear({ kind: "painted" });
+  await peer.expect("node_up");
+  choked = true;
+  const source = { client_id: "c9", device_id: "d9" };
+  const forward = { type: "forward", epoch: 1, term: 1, source, session: 8, payload: "run" };
+  peer.say({ ...forward, serial: 1 });
+  // The node answers one message after the other: with this result the first has been dropped.
+  peer.say({ ...forward, serial: 2, payload: "hang" });
+  const down = await peer.expect("node_down");
+  assert.equal(down["reason"], "stuck");
+  runtime.hear(request(1, "vote"));
+  let frame = await peer.next();
+  if (frame.type === "node_up") frame = await peer.next();
+  assert.equal(frame.type, "request");
+  assert.equal(page.status?.pending, 1);
 });
 
 test("a token that is refused after a reconnect ends it, and every request that waits", async (t) => {

@@ -62,6 +62,18 @@ test("a session is asked for as soon as there is a host, once", () => {
   assert.equal(sent(session), "7:1/0 7:2/0");
 });
 
+test("a session that comes when the host has just gone waits for the next one", () => {
+  const session = new Session();
+  session.status(status(1, 1, "h1"), 0);
+  session.request(1, "a", LIMIT, 0);
+  session.drain();
+  session.status(status(1, 1, null), 0);
+  session.opened(7, 0);
+  assert.equal(sent(session), "");
+  session.status(status(1, 2, "h2"), 0);
+  assert.equal(sent(session), "7:1/0");
+});
+
 test("replies go to who asked, in any order, and are acknowledged without a gap", () => {
   const session = opened();
   session.request(11, "a", LIMIT, 0);

@@ -124,6 +124,18 @@ test("no quorum is said after its time, until there is a host again", () => {
   ]);
 });
 
+test("a split from before the link broke is not counted on", () => {
+  const { clock, keeper, last } = connected();
+  keeper.learn({ status: SPLIT });
+  keeper.learn({ connected: false, heard: false });
+  clock.pass(60_000);
+  keeper.learn({ connected: true });
+  keeper.learn({ status: SPLIT, heard: true });
+  assert.equal(last().state, "taking-over");
+  clock.pass(NO_QUORUM_MS);
+  assert.equal(last().state, "no-quorum");
+});
+
 test("a quick reconnect is not shown", () => {
   const { clock, keeper, told, last } = connected();
   keeper.learn({ connected: false, heard: false });
