@@ -189,7 +189,7 @@ class Leadership:
         peers = self.replication.peers
         present = {node for node in peers if peers[node].answered_at >= self._roll_call}
         new = next_configuration(replace(situation, alive=present | {state.node_id}))
-        if new is not None:
+        if new is not None and set(new.voters) != set(situation.configuration.voters):
             self._roll_call = None
             self.change(new)
 

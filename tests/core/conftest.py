@@ -15,7 +15,16 @@ from typing import Any
 
 import pytest
 
-from ftweb.core.messages import Message
+from ftweb.core.configuration import EMPTY, from_data, may_follow, problem
+from ftweb.core.messages import (
+    AppendEntries,
+    AppendEntriesResponse,
+    InstallSnapshot,
+    InstallSnapshotResponse,
+    Message,
+    RequestVote,
+    RequestVoteResponse,
+)
 from ftweb.core.node import Node
 from ftweb.core.ready import Ready
 from ftweb.core.settings import Settings
@@ -66,6 +75,7 @@ class Member:
         self.alive = True
         self.paused = False
         self.readies: list[Ready] = []
+        self.configuration = EMPTY
         self.node = self._make()
 
     def _make(self) -> Node:
@@ -241,6 +251,15 @@ class Cluster:
                 item = (self.now + delay, next(self._order), message)
                 heapq.heappush(self._queue, item)
 
+    def drop(self) -> int:
+        """Loses everything that is under way; returns how much that was."""
+        for member in self.live():
+            if not member.paused:
+                self.send(member)
+        count = len(self._queue)
+        self._queue.clear()
+        return count
+
     def deliver(self) -> bool:
         """Delivers the next message that is due now."""
         for member in self.live():
@@ -297,11 +316,33 @@ class Cluster:
     # --- safety (figure 3.2) --------------------------------------------------------------
 
     def check(self, member: Member) -> None:
-        """Election Safety: at most one leader per term."""
+        """Election Safety: at most one leader per term. Configurations: rule 7 of the package."""
         node = member.node
+        if node.configuration != member.configuration:
+            self.check_configurations(member)
+            member.configuration = node.configuration
         if node.role is Role.LEADER:
             known = self.leaders.setdefault(node.term, member.id)
             assert known == member.id, f"{known} and {member.id} both lead in term {node.term}"
+
+    def check_configurations(self, member: Member) -> None:
+        """Along a log, consecutive configurations differ by one voter at most, and none is
+        appended in a term before an entry of that term was."""
+        configuration = member.node.configuration
+        assert len(configuration.voters) <= self.settings.max_voters
+        assert problem(configuration) is None or configuration == EMPTY
+        previous: Entry | None = None
+        noops = set()
+        for index in sorted(member.entries):
+            entry = member.entries[index]
+            if entry.kind is EntryKind.NOOP:
+                noops.add(entry.term)
+            if entry.kind is EntryKind.CONFIGURATION:
+                if previous is not None:
+                    assert may_follow(from_data(previous.data), from_data(entry.data))
+                    gap = min(member.entries) > 1  # an earlier no-op may be compacted away
+                    assert gap or entry.term in noops or index == 1
+                previous = entry
 
     def check_applied(self, member: Member, entry: Entry) -> None:
         """State Machine Safety: nobody applies another entry at the same index."""
@@ -335,22 +376,30 @@ class Cluster:
 
 
 def describe(message: Message) -> str:
-    """One line for transcripts: kind, route and the fields that tell something."""
-    fields = []
-    for name in message.__dataclass_fields__:
-        value = getattr(message, name)
-        if name in ("sender", "to", "sent_at", "election_timeout", "checksum"):
-            continue
-        if name == "entries":
-            value = "[" + " ".join(describe_entry(entry) for entry in value) + "]"
-        elif name == "configuration":
-            continue
-        elif name == "data":
-            value = len(value)
-        elif value is False:
-            continue
-        fields.append(f"{name}={value}")
-    return f"{message.sender}->{message.to} {type(message).__name__} {' '.join(fields)}"
+    """One line for transcripts: route, kind and the fields that tell something."""
+    words = [f"{message.sender}->{message.to}", type(message).__name__, f"term={message.term}"]
+    if isinstance(message, RequestVote):
+        words.append(f"last={message.last_log_index}/{message.last_log_term}")
+        words += ["pre_vote"] * message.pre_vote + ["transfer"] * message.transfer
+    elif isinstance(message, RequestVoteResponse):
+        words += ["pre_vote"] * message.pre_vote
+        words.append("granted" if message.granted else "refused")
+    elif isinstance(message, AppendEntries):
+        words.append(f"prev={message.prev_log_index}/{message.prev_log_term}")
+        words.append(f"commit={message.commit_index}")
+        words += [describe_entry(entry) for entry in message.entries]
+    elif isinstance(message, AppendEntriesResponse):
+        if message.success:
+            words.append(f"match={message.match_index}")
+        else:
+            words.append(f"refused conflict={message.conflict_index}/{message.conflict_term}")
+    elif isinstance(message, InstallSnapshot):
+        end = message.offset + len(message.data)
+        words.append(f"last={message.last_index}/{message.last_term}")
+        words.append(f"characters={message.offset}..{end}/{message.total}")
+    elif isinstance(message, InstallSnapshotResponse):
+        words.append(f"last={message.last_index} wants={message.offset}")
+    return " ".join(words)
 
 
 def describe_entry(entry: Entry) -> str:
@@ -363,9 +412,8 @@ def describe_entry(entry: Entry) -> str:
 
 
 def describe_configuration(data: Any) -> str:
-    voters, learners = ",".join(data["voters"]), ",".join(data["learners"])
-    successors = ",".join(data["successors"])
-    return f"voters({voters}) learners({learners}) successors({successors})"
+    names = ("voters", "learners", "successors")
+    return "+".join(f"{name}({' '.join(data[name])})" for name in names if data[name])
 
 
 @pytest.fixture
@@ -384,3 +432,9 @@ def first_entry() -> Callable[..., Entry]:
 def show() -> Callable[[Message], str]:
     """Puts a message into one line."""
     return describe
+
+
+@pytest.fixture
+def show_entry() -> Callable[[Entry], str]:
+    """Puts a log entry into a few characters."""
+    return describe_entry
