@@ -44,7 +44,7 @@ def test_the_same_source_gives_the_same_bytes(rebuilt: Path) -> None:
 
 def test_second_run_has_nothing_to_do() -> None:
     def build() -> str:
-        command = [sys.executable, ROOT / "scripts" / "build_dist.py"]
+        command = [sys.executable, str(ROOT / "scripts" / "build_dist.py")]
         return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
     build()
