@@ -78,7 +78,7 @@ class Source(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 # --- joining ------------------------------------------------------------------------------
 
 
-class Hello(_Frame, tag="hello"):
+class Hello(_Frame, frozen=True, tag="hello"):
     version: Count
     client_key: Secret
     """32 hex digits, minted per page load, kept in memory only. The bridge derives the client
@@ -107,7 +107,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     handler_seconds: float
 
 
-class Welcome(_Frame, tag="welcome"):
+class Welcome(_Frame, frozen=True, tag="welcome"):
     version: Count
     client_id: Id
     device_id: Id
@@ -127,7 +127,7 @@ class Welcome(_Frame, tag="welcome"):
     limits: Limits
 
 
-class Error(_Frame, tag="error"):
+class Error(_Frame, frozen=True, tag="error"):
     code: str
     message: str
     fatal: bool = True
@@ -135,33 +135,33 @@ class Error(_Frame, tag="error"):
     and ``version_mismatch``."""
 
 
-class Ping(_Frame, tag="ping"):
+class Ping(_Frame, frozen=True, tag="ping"):
     n: Count
     rtt: Duration = 0.0
     """The sender's last measured round trip in milliseconds."""
 
 
-class Pong(_Frame, tag="pong"):
+class Pong(_Frame, frozen=True, tag="pong"):
     n: Count
 
 
-class Bye(_Frame, tag="bye"):
+class Bye(_Frame, frozen=True, tag="bye"):
     """Nothing more will come: treat this client and its node as gone."""
 
 
 # --- requests -----------------------------------------------------------------------------
 
 
-class OpenSession(_Frame, tag="open_session"):
+class OpenSession(_Frame, frozen=True, tag="open_session"):
     """Sent once per client and repeated until ``session`` comes. Idempotent."""
 
 
-class Session(_Frame, tag="session"):
+class Session(_Frame, frozen=True, tag="session"):
     session: Count
     """The log index that opened it: never the same twice, so an evicted one cannot reopen."""
 
 
-class Request(_Frame, tag="request"):
+class Request(_Frame, frozen=True, tag="request"):
     session: Count
     serial: Count
     """From 1, monotonic per client. The same serial always gets the same reply."""
@@ -170,13 +170,13 @@ class Request(_Frame, tag="request"):
     payload: Any = None
 
 
-class Reply(_Frame, tag="reply"):
+class Reply(_Frame, frozen=True, tag="reply"):
     serial: Count
     payload: Any = None
     error: Failure | None = None
 
 
-class Message(_Frame, tag="message"):
+class Message(_Frame, frozen=True, tag="message"):
     index: Count
     """Log index that released it; with ``position`` a client drops what it has seen."""
     position: Count
@@ -186,13 +186,13 @@ class Message(_Frame, tag="message"):
 # --- state --------------------------------------------------------------------------------
 
 
-class State(_Frame, tag="state"):
+class State(_Frame, frozen=True, tag="state"):
     epoch: Count
     index: Count
     value: Any = None
 
 
-class Change(_Frame, tag="change"):
+class Change(_Frame, frozen=True, tag="change"):
     epoch: Count
     after: Count
     """Applies to the state as of this index; otherwise the client asks for a resync."""
@@ -201,11 +201,11 @@ class Change(_Frame, tag="change"):
     """RFC 6902."""
 
 
-class Resync(_Frame, tag="resync"):
+class Resync(_Frame, frozen=True, tag="resync"):
     pass
 
 
-class Status(_Frame, tag="status"):
+class Status(_Frame, frozen=True, tag="status"):
     epoch: Count
     term: Count
     host: Id | None
@@ -219,12 +219,12 @@ class Status(_Frame, tag="status"):
 # --- nodes --------------------------------------------------------------------------------
 
 
-class NodeUp(_Frame, tag="node_up"):
+class NodeUp(_Frame, frozen=True, tag="node_up"):
     node_id: Id
     visible: bool
 
 
-class NodeUpdate(_Frame, tag="node_update"):
+class NodeUpdate(_Frame, frozen=True, tag="node_update"):
     node_id: Id
     visible: bool
 
@@ -235,7 +235,7 @@ class RequestId(msgspec.Struct, frozen=True, kw_only=True):
     serial: Count
 
 
-class NodeDown(_Frame, tag="node_down"):
+class NodeDown(_Frame, frozen=True, tag="node_down"):
     node_id: Id
     reason: Literal["leaving", "stuck", "crashed"]
     request: RequestId | None = None
@@ -254,15 +254,15 @@ class NodeInfo(msgspec.Struct, frozen=True, kw_only=True):
     rtt: Duration
 
 
-class Directory(_Frame, tag="directory"):
+class Directory(_Frame, frozen=True, tag="directory"):
     nodes: list[NodeInfo]
 
 
-class Lost(_Frame, tag="lost"):
+class Lost(_Frame, frozen=True, tag="lost"):
     node_id: Id
 
 
-class Forward(_Frame, tag="forward"):
+class Forward(_Frame, frozen=True, tag="forward"):
     """A request on its way to the host, or (``serial`` 0) the opening of a session."""
 
     epoch: Count
@@ -277,7 +277,7 @@ class Forward(_Frame, tag="forward"):
     """Do not run the handler: commit this error as the reply (see ``handler_timeout``)."""
 
 
-class Raft(_Frame, tag="raft"):
+class Raft(_Frame, frozen=True, tag="raft"):
     epoch: Count
     sender: Id
     to: Id

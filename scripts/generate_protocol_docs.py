@@ -38,7 +38,7 @@ def type_name(kind: object) -> str:
         typing.Any: "any JSON",
         msgspec.Raw: "object",
     }
-    return plain.get(kind) or getattr(kind, "__name__", str(kind))
+    return plain.get(kind) or str(getattr(kind, "__name__", kind))
 
 
 def table(struct: type[msgspec.Struct]) -> str:
