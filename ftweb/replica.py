@@ -119,6 +119,8 @@ class Replica:
             thread can end a run that never ends.
         wake: called when :meth:`turn` is needed.
         work: called when :meth:`serve_one` may have something to do.
+        new_machine: makes an empty state machine; a simulator gives one with small limits.
+        compact_entries: take a snapshot after so many applied entries.
     """
 
     def __init__(
@@ -135,9 +137,13 @@ class Replica:
         on_end: Callable[[], None] | None = None,
         wake: Callable[[], None] = lambda: None,
         work: Callable[[], None] = lambda: None,
+        new_machine: Callable[[], Machine] = Machine,
+        compact_entries: int = COMPACT_ENTRIES,
     ) -> None:
         self.node_id = node_id
-        self.machine = Machine()
+        self._new_machine = new_machine
+        self._compact_entries = compact_entries
+        self.machine = new_machine()
         self._storage = storage
         self._send = send
         self._clock = clock
@@ -267,7 +273,7 @@ class Replica:
         self._stop_hosting()
         newcomer = self.epoch == 0
         self.epoch = epoch
-        self.machine = Machine()
+        self.machine = self._new_machine()
         self._compacted = 0
         self.node = self._new_node()
         self._storage.save(epoch=epoch)
@@ -304,7 +310,7 @@ class Replica:
         self._listener.applied(entry.index, effects)
 
     def _consider_compacting(self) -> None:
-        if self.node.applied_index - self._compacted < COMPACT_ENTRIES:
+        if self.node.applied_index - self._compacted < self._compact_entries:
             return
         self._compacted = self.node.applied_index
         self._storage.compact(self.node.compact(self._compacted, self.machine.snapshot()))

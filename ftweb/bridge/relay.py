@@ -343,7 +343,8 @@ class Relay:
         if died:
             self._inflight.died(node_id)
         status = self._driver.status
-        self._directory.lost(node_id, {*status.voters, *status.successors})
+        # A dict, not a set: those are told in the same order whatever strings hash to.
+        self._directory.lost(node_id, dict.fromkeys((*status.voters, *status.successors)))
 
     # --- the driver's listener ----------------------------------------------------------------
 
