@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import secrets
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -61,37 +62,72 @@ def begin_epoch(storage: SqliteStorage, genesis: Genesis, *, data_dir: Path) -> 
         LimitError: the initial state is too large.
     """
     node_id = NodeId(secrets.token_hex(16))
-    configuration = Configuration(voters=(node_id,), successors=(node_id,))
     saved = storage.load()
     epoch = max(saved.epoch if saved else 0, _last_epoch(data_dir)) + 1
     _keep_epoch(data_dir, epoch)
-    hard_state = HardState(term=_FIRST_TERM, vote=None)
-    machine = _replay(saved) if saved else Machine()
-    if machine.guid:
-        machine.guid, machine.name, machine.bundle = genesis.guid, genesis.name, genesis.bundle
-        assert saved is not None
-        storage.save(
-            epoch=epoch,
-            hard_state=hard_state,
-            snapshot=build(
-                last_index=_last_index(saved),
-                last_term=_FIRST_TERM,
-                configuration=configuration,
-                data=machine.snapshot(),
-            ),
-        )
-    else:
-        storage.save(epoch=epoch, hard_state=hard_state, entries=_first(genesis, configuration))
+    first = beginning(saved, genesis, epoch=epoch, node_id=node_id, at=time.time() * 1000)
+    storage.save(
+        epoch=first.epoch,
+        hard_state=first.hard_state,
+        snapshot=first.snapshot,
+        entries=first.entries,
+    )
     return node_id
 
 
-def _first(genesis: Genesis, configuration: Configuration) -> tuple[Entry, Entry]:
+def beginning(
+    saved: Saved | None,
+    genesis: Genesis,
+    *,
+    epoch: int,
+    node_id: NodeId,
+    at: float,
+    new_machine: Callable[[], Machine] = Machine,
+) -> Saved:
+    """What a new epoch begins with (rules 1 to 3). Changes nothing.
+
+    Args:
+        saved: the replica that it goes on from, if there is one.
+        genesis: see :func:`begin_epoch`.
+        epoch: the new one.
+        node_id: of its first and only voter.
+        at: wall clock, milliseconds since 1970.
+        new_machine: makes an empty state machine.
+
+    Raises:
+        StorageError: the saved replica cannot be trusted.
+        LimitError: the initial state is too large.
+    """
+    configuration = Configuration(voters=(node_id,), successors=(node_id,))
+    machine = _replay(saved, new_machine()) if saved else new_machine()
+    snapshot: Snapshot | None = None
+    entries: tuple[Entry, ...] = ()
+    if machine.guid:
+        machine.guid, machine.name, machine.bundle = genesis.guid, genesis.name, genesis.bundle
+        assert saved is not None
+        snapshot = build(
+            last_index=_last_index(saved),
+            last_term=_FIRST_TERM,
+            configuration=configuration,
+            data=machine.snapshot(),
+        )
+    else:
+        entries = _first(genesis, configuration, at)
+    return Saved(
+        epoch=epoch,
+        hard_state=HardState(term=_FIRST_TERM, vote=None),
+        snapshot=snapshot,
+        entries=entries,
+    )
+
+
+def _first(genesis: Genesis, configuration: Configuration, at: float) -> tuple[Entry, Entry]:
     command = commands.genesis(
         guid=genesis.guid,
         name=genesis.name,
         bundle=genesis.bundle,
         state=genesis.initial_state,
-        at=time.time() * 1000,
+        at=at,
     )
     return (
         Entry(index=1, term=_FIRST_TERM, kind=EntryKind.COMMAND, data=command),
@@ -104,8 +140,7 @@ def _first(genesis: Genesis, configuration: Configuration) -> tuple[Entry, Entry
     )
 
 
-def _replay(saved: Saved) -> Machine:
-    machine = Machine()
+def _replay(saved: Saved, machine: Machine) -> Machine:
     try:
         if saved.snapshot is not None:
             machine.restore(saved.snapshot.data)
