@@ -381,6 +381,12 @@ test("a pong counts for its own ping only", () => {
   assert.deepEqual(last().sent.at(-1), { type: "ping", n: 3, rtt: 30 });
 });
 
+test("starting twice is starting once", () => {
+  const { link, sockets } = played();
+  link.start();
+  assert.equal(sockets.length, 1);
+});
+
 test("a second welcome changes nothing", () => {
   const { log, last } = played();
   last().welcome();

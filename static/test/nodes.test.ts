@@ -142,6 +142,17 @@ test("it is announced when it is up, and again on every new socket", () => {
   assert.deepEqual(sent, [announced, { ...announced, visible: false }]);
 });
 
+test("a node that comes up without a socket is announced on the next one, once", () => {
+  const { keeper, sent, last } = kept();
+  keeper.connect(WELCOME);
+  keeper.allow();
+  keeper.disconnect();
+  last().say({ kind: "up", nodeId: "n1" });
+  assert.deepEqual(sent, []);
+  keeper.connect(WELCOME);
+  assert.deepEqual(sent, [{ type: "node_up", node_id: "n1", visible: true }]);
+});
+
 test("it is measured how long it took to be up", () => {
   const { clock, keeper, boots, last } = kept();
   keeper.connect(WELCOME);

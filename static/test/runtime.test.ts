@@ -303,6 +303,39 @@ test("a handler that hangs takes its worker with it, and a new node comes", asyn
   assert.equal(page.status?.error, null);
 });
 
+test("an end while the bridge was away is told when it is back", async (t) => {
+  const { bridge, page, runtime, peer } = await joined(t);
+  runtime.hear({ kind: "painted" });
+  const up = await peer.expect("node_up");
+  await until(() => page.status?.ready === true, "the node");
+  const source = { client_id: "c9", device_id: "d9" };
+  peer.say({ type: "forward", epoch: 1, term: 1, source, session: 8, serial: 2, payload: "hang" });
+  peer.say({ type: "ping", n: 1 });
+  await peer.expect("pong");
+  await bridge.stop();
+  await until(() => page.status?.nodeId === null, "the end of the worker");
+  const restarted = await Bridge.start(bridge.port);
+  t.after(() => restarted.stop());
+  const again = await restarted.accept();
+  await again.welcome();
+  const down = await again.expect("node_down");
+  assert.deepEqual([down["node_id"], down["reason"]], [up["node_id"], "stuck"]);
+});
+
+test("an error that is not fatal is no state to be in; a taken node id means a new node", async (t) => {
+  const warned = t.mock.method(console, "warn", () => undefined);
+  const { page, runtime, peer } = await joined(t);
+  runtime.hear({ kind: "painted" });
+  const up = await peer.expect("node_up");
+  peer.say({ type: "error", code: "node_id_in_use", message: "Taken.", fatal: false });
+  const down = await peer.expect("node_down");
+  assert.equal(down["node_id"], up["node_id"]);
+  const next = await peer.expect("node_up");
+  assert.notEqual(next["node_id"], up["node_id"]);
+  assert.equal(page.status?.error, null);
+  assert.equal(warned.mock.callCount(), 1);
+});
+
 test("leaving: the node goes down, goodbye, closed; coming back joins with the same client", async (t) => {
   const { bridge, page, runtime, peer } = await joined(t);
   runtime.hear({ kind: "painted" });

@@ -114,7 +114,10 @@ export class Bridge {
   private wake: () => void = () => undefined;
   accepted = 0;
 
+  readonly port: number;
+
   private constructor(private readonly server: WebSocketServer) {
+    this.port = (server.address() as AddressInfo).port;
     server.on("connection", (socket) => {
       this.accepted += 1;
       this.waiting.push(new Peer(socket));
@@ -126,10 +129,6 @@ export class Bridge {
     const server = new WebSocketServer({ host: "127.0.0.1", port });
     await once(server, "listening");
     return new Bridge(server);
-  }
-
-  get port(): number {
-    return (this.server.address() as AddressInfo).port;
   }
 
   get url(): string {
