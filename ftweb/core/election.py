@@ -11,10 +11,10 @@ Rules:
 4. A report that the leader is lost ends that lease. Messages that were already under way then do
    not renew it; those of a leader that goes on, a little later, do.
 5. Only members campaign: voters, and learners among the successors. Members are those of the
-   configuration in force and of the latest committed one: a node that is being removed may hold
-   the longest log of those left, and then only its campaign can save them (4.2.2). Whoever is
-   asked votes, also a node that does not know of being a voter: the candidate may have the
-   newer configuration.
+   latest configuration known to be committed and of all after it: a node that is being removed
+   may hold the longest log of those left, and then only its campaign can save them (4.2.2).
+   Whoever is asked votes, also a node that does not know of being a voter: the candidate may
+   have the newer configuration.
 6. The i-th of the successors still there waits i staggers longer than the first, and less than
    one stagger of jitter: rank decides who asks first, the log who wins. After a reported loss
    the first asks at once.
@@ -82,10 +82,9 @@ class Election:
     def may_campaign(self) -> bool:
         """Rule 5."""
         state = self._state
-        committed = state.log.configuration_at(state.commit_index)
         return any(
             state.node_id in configuration.voters or state.node_id in configuration.successors
-            for configuration in (state.configuration, committed)
+            for configuration in state.log.configurations_since(state.commit_index)
         )
 
     def position(self) -> int:

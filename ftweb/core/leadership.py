@@ -189,9 +189,13 @@ class Leadership:
         peers = self.replication.peers
         present = {node for node in peers if peers[node].answered_at >= self._roll_call}
         new = next_configuration(replace(situation, alive=present | {state.node_id}))
-        if new is not None and set(new.voters) != set(situation.configuration.voters):
+        if new is None:
+            return
+        if set(new.voters) != set(situation.configuration.voters):
             self._roll_call = None
             self.change(new)
+        elif state.now - self._roll_call >= state.settings.heartbeat:
+            self.change(new)  # the voters must wait, but learners and successors need not
 
     def _is_silent(self, node: NodeId) -> bool:
         state, settings = self._state, self._state.settings

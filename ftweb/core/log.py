@@ -88,6 +88,11 @@ class Log:
         """The latest at or before ``index``, which must not lie before the offset."""
         return self._configurations[self._configuration_place(index)][1]
 
+    def configurations_since(self, index: Index) -> tuple[Configuration, ...]:
+        """Those that were or came into force from ``index`` on, the one in force last."""
+        place = max(self._configuration_place(index), 0)
+        return tuple(found for _, found in self._configurations[place:])
+
     def term(self, index: Index) -> Term | None:
         """The term at ``index``; None if it is compacted away or beyond the end."""
         place = index - self.offset - 1

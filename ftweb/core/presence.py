@@ -24,6 +24,10 @@ LOCAL_VISIBLE, LOCAL_HIDDEN, REMOTE_VISIBLE, REMOTE_HIDDEN, BRIDGE = range(5)
 """Classes of rank, best first: who should host."""
 
 
+REMEMBERED_LOSSES = 64
+"""Hints kept, the latest ones: several times the members, and ids never return."""
+
+
 def rank_class(info: PeerInfo) -> int:
     """A bridge runs no handlers, so it comes last; a hidden phone is about to be frozen."""
     if info.kind is NodeKind.BRIDGE:
@@ -69,6 +73,8 @@ class Presence:
     def lost(self, node: NodeId, now: Milliseconds) -> None:
         """That node has just gone, somebody says."""
         self.lost_at.setdefault(node, now)
+        while len(self.lost_at) > REMEMBERED_LOSSES:
+            del self.lost_at[next(iter(self.lost_at))]
         if node in self.infos:  # a new dict: others may hold the old one
             self.infos = {known: info for known, info in self.infos.items() if known != node}
         self._class_since.pop(node, None)
@@ -110,8 +116,3 @@ class Presence:
         """How long it has been there in its present class."""
         found = self._class_since.get(node)
         return now - found[1] if found else 0.0
-
-    def forget(self, keep: AbstractSet[NodeId]) -> None:
-        """Drops hints about nodes that are neither members nor to be kept; ids never return."""
-        for node in [node for node in self.lost_at if node not in keep]:
-            del self.lost_at[node]

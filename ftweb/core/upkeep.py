@@ -132,10 +132,9 @@ def _next_voters(situation: Situation, members: Sequence[NodeId]) -> tuple[NodeI
         adds = [node for node in wanted if node not in voters]
         # The leader joins last: were it lost with only two voters, the other would be stuck.
         adds.sort(key=lambda node: node == situation.leader)
-        order = {node: place for place, node in enumerate(members)}
         if len(wanted) == len(hoped):  # else somebody is still catching up: do not shrink yet
             drops = [node for node in voters if node not in wanted and node not in dead]
-        drops.sort(key=lambda node: (node in situation.alive, -order.get(node, len(order))))
+            drops.sort(key=lambda node: _staying_power(situation, node))
     room = len(voters) < situation.settings.max_voters
     fuller = [(*voters, node) for node in adds[:1] if room and node in situation.alive]
     without_dead = [_without(voters, node) for node in dead]
@@ -148,6 +147,13 @@ def _next_voters(situation: Situation, members: Sequence[NodeId]) -> tuple[NodeI
         if choice and quorum.holds(choice, situation.alive):
             return choice
     return voters
+
+
+def _staying_power(situation: Situation, node: NodeId) -> tuple[bool, bool, bool]:
+    """Who leaves first: the unresponsive, then phones about to be frozen, bridges last."""
+    info = situation.infos[node]
+    lasting = rank_class(info) != REMOTE_HIDDEN
+    return node in situation.alive, lasting, info.kind is NodeKind.BRIDGE
 
 
 def _without(voters: tuple[NodeId, ...], node: NodeId) -> tuple[NodeId, ...]:
