@@ -73,13 +73,13 @@ interface Running {
   readonly runtime: Runtime;
 }
 
-/** A running net worker, twenty times as impatient as in a browser. */
+/** A running net worker, eight times as impatient as in a browser. */
 async function running(t: TestContext, world: Partial<World> = {}): Promise<Running> {
   const bridge = await Bridge.start();
   const page = new Page();
   const runtime = new Runtime(
     {
-      clock: fastClock(20),
+      clock: fastClock(8),
       openSocket,
       spawnNode: spawnThread,
       tell: (message) => page.tell(message),
@@ -353,8 +353,10 @@ test("leaving: the node goes down, goodbye, closed; coming back joins with the s
   const hello = await again.welcome();
   assert.equal(hello["client_key"], "k");
   again.say(STATUS);
-  const frames = [await again.next(), await again.next()].map(({ type }) => type);
-  assert.deepEqual(frames.sort(), ["node_up", "request"]);
+  // In either order; on a slow machine the request is also repeated meanwhile.
+  const types = new Set<string>();
+  while (types.size < 2) types.add((await again.next()).type);
+  assert.deepEqual([...types].sort(), ["node_up", "request"]);
   again.say({ type: "reply", serial: 1, payload: "ok" });
   await until(() => page.results === '1="ok"', "the reply");
 });
@@ -373,7 +375,7 @@ test("a page that is shown again, or on another network, probes its link", async
 });
 
 test("a clock that leaps, as after a sleep, probes the link", async (t) => {
-  const clock = fastClock(20);
+  const clock = fastClock(8);
   let slept = 0;
   const wall = (): number => clock.wall() + slept;
   const { peer } = await joined(t, { clock: { ...clock, wall } }, QUIET);
