@@ -199,6 +199,8 @@ class _Bridge:
                     replica.cancel()
                     server.should_exit = True
                     await http
+                    for connection in list(server.server_state.connections):
+                        connection.transport.abort()  # downloads that outlasted STOP_SECONDS
                     self._relay.close()
 
     async def _replica(self) -> None:
