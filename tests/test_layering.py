@@ -21,6 +21,7 @@ LAYERS: list[tuple[str, ...]] = [
     ("ftweb.bridge",),
     # Above the bridge, whose mDNS browser finds servers by name.
     ("ftweb.client",),
+    ("ftweb.simulation",),
     ("ftweb.cli", "ftweb.__main__"),
     ("pyodide_app",),
 ]

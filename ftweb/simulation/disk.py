@@ -1,0 +1,156 @@
+"""Where simulated replicas are kept: storage that tells what it saved, fails and is damaged.
+
+* :class:`Kept`: plain memory that outlives its process, for bridges, and for tabs, where it
+  stands for the node's own log: what a tab has taken over counts as saved as long as it lives.
+* :class:`KeptInSqlite`: the bridge's real storage over a database in memory.
+
+Both are wrapped in :class:`Watched`, which is what a replica is given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from ftweb.bridge.storage import SqliteStorage
+from ftweb.core import Entry, HardState, Snapshot
+from ftweb.errors import StorageError
+from ftweb.storage import Saved, Storage
+
+
+class Watcher(Protocol):
+    """Who is told what was saved."""
+
+    def saved(
+        self,
+        node: str,
+        *,
+        epoch: int,
+        hard_state: HardState | None,
+        snapshot: Snapshot | None,
+        entries: Sequence[Entry],
+    ) -> None:
+        """All of this is safe now."""
+
+
+class Kept:
+    """Implements :class:`ftweb.storage.Storage` in memory."""
+
+    def __init__(self) -> None:
+        self._saved: Saved | None = None
+
+    def load(self) -> Saved | None:
+        """See :class:`ftweb.storage.Storage`."""
+        return self._saved
+
+    def save(
+        self,
+        *,
+        epoch: int,
+        hard_state: HardState | None = None,
+        snapshot: Snapshot | None = None,
+        entries: Sequence[Entry] = (),
+    ) -> None:
+        """See :class:`ftweb.storage.Storage`."""
+        old = self._saved
+        if old is None or old.epoch != epoch:
+            old = Saved(epoch=epoch, hard_state=None, snapshot=None, entries=())
+        kept = () if snapshot is not None else old.entries
+        if entries:
+            first = entries[0].index
+            if kept and kept[-1].index >= first:
+                kept = tuple(entry for entry in kept if entry.index < first)
+            kept = (*kept, *entries)
+        self._saved = Saved(
+            epoch=epoch,
+            hard_state=hard_state or old.hard_state,
+            snapshot=snapshot or old.snapshot,
+            entries=kept,
+        )
+
+    def compact(self, snapshot: Snapshot) -> None:
+        """See :class:`ftweb.storage.Storage`."""
+        old = self._saved
+        assert old is not None
+        self._saved = Saved(
+            epoch=old.epoch,
+            hard_state=old.hard_state,
+            snapshot=snapshot,
+            entries=tuple(entry for entry in old.entries if entry.index > snapshot.last_index),
+        )
+
+
+class KeptInSqlite(SqliteStorage):
+    """The bridge's own storage, in memory; a crash of the process leaves it as it is."""
+
+    def __init__(self) -> None:
+        super().__init__(Path(":memory:"))
+
+    def damage(self, draw: Callable[[], float]) -> bool:
+        """Change one character of what is saved. Returns False if nothing is.
+
+        Only then :meth:`~ftweb.bridge.storage.SqliteStorage.load` has to refuse it.
+        """
+        rows = self._db.execute(
+            "SELECT 'meta', key, value FROM meta UNION ALL SELECT 'log', idx, value FROM log"
+        ).fetchall()
+        if not rows:
+            return False
+        table, key, value = rows[int(draw() * len(rows))]
+        place = int(draw() * len(value))
+        damaged = value[:place] + chr(ord(value[place]) ^ 1) + value[place + 1 :]
+        column = "key" if table == "meta" else "idx"
+        self._db.execute(f"UPDATE {table} SET value = ? WHERE {column} = ?", (damaged, key))
+        return True
+
+
+class Watched:
+    """What a replica saves through.
+
+    Args:
+        node: whose.
+        storage: where it goes.
+        watcher: told of every save.
+        reach: called before and after each save, where a crash makes a difference.
+    """
+
+    def __init__(
+        self, *, node: str, storage: Storage, watcher: Watcher, reach: Callable[[str], None]
+    ) -> None:
+        self.full = False
+        """Every save fails from now on."""
+        self._node = node
+        self._storage = storage
+        self._watcher = watcher
+        self._reach = reach
+
+    def load(self) -> Saved | None:
+        """See :class:`ftweb.storage.Storage`."""
+        return self._storage.load()
+
+    def save(
+        self,
+        *,
+        epoch: int,
+        hard_state: HardState | None = None,
+        snapshot: Snapshot | None = None,
+        entries: Sequence[Entry] = (),
+    ) -> None:
+        """See :class:`ftweb.storage.Storage`."""
+        self._reach("save")
+        if self.full:
+            raise StorageError("The disk is full.")
+        self._storage.save(epoch=epoch, hard_state=hard_state, snapshot=snapshot, entries=entries)
+        self._watcher.saved(
+            self._node, epoch=epoch, hard_state=hard_state, snapshot=snapshot, entries=entries
+        )
+        self._reach("saved")
+
+    def compact(self, snapshot: Snapshot) -> None:
+        """See :class:`ftweb.storage.Storage`."""
+        self._reach("save")
+        if self.full:
+            raise StorageError("The disk is full.")
+        self._storage.compact(snapshot)
+        self._reach("saved")

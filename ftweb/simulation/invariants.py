@@ -1,0 +1,345 @@
+"""What must hold, checked while it happens and at the end.
+
+======================  ==========================================================================
+invariant               meaning
+======================  ==========================================================================
+election safety         at most one leader per (epoch, term); a node votes once per term
+log matching            entries of the same (index, term) are the same, and so are their forerunners
+leader completeness     a leader holds every entry committed in its epoch before it led
+state machine safety    every replica applies the same entry at an index, and is then in the
+                        same state
+commit needs a quorum   an entry is applied only after a majority of the voters has saved it
+acknowledged too early  a client is answered only what is committed, and the same every time
+exactly once            a request changes the state at most once, and not if it was refused; an
+                        acknowledged one did
+from nothing            every effect comes from a request that a client has sent
+message once            a client is given each message of a handler at most once
+linearizability         registers behave as if there were only one copy of them
+convergence             once everything is healed, all requests are answered and all replicas
+                        equal, within ten election timeouts
+======================  ==========================================================================
+
+Entries are compared by what the replicas hold, through the core's state; nothing here decides
+anything in the code under simulation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from ftweb.app import Effect, Replied
+from ftweb.app.effects import Changed
+from ftweb.client.events import Replied as Told
+from ftweb.core import Entry, EntryKind, HardState, Role, Snapshot
+from ftweb.core.types import Configuration, Json, NodeId
+from ftweb.frames import Failure
+from ftweb.simulation.history import UNKNOWN_CODES, History
+
+if TYPE_CHECKING:
+    from ftweb.simulation.nodes import CheckedMachine, Node
+
+DIGEST_EVERY = 16
+"""Every so many log indexes all replicas' states are compared: a digest walks the whole state,
+and at each index it would be half of a schedule's cost."""
+
+
+class Violation(Exception):  # noqa: N818 - a finding, not an error of the simulator
+    """An invariant does not hold.
+
+    Args:
+        invariant: its name, as in the table above.
+        what: what was found.
+    """
+
+    def __init__(self, invariant: str, what: str) -> None:
+        super().__init__(f"{invariant}: {what}")
+        self.invariant = invariant
+        self.what = what
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Violation, (self.invariant, self.what)
+
+
+class _Log:
+    """What one node has saved in one epoch."""
+
+    __slots__ = ("base", "epoch", "last", "terms")
+
+    def __init__(self, epoch: int) -> None:
+        self.epoch = epoch
+        self.base = 0
+        """Index of the snapshot."""
+        self.terms: dict[int, int] = {}
+        self.last = 0
+
+    def holds(self, index: int, term: int) -> bool:
+        return index <= self.base or self.terms.get(index) == term
+
+
+class Checks:
+    """All invariants of one schedule.
+
+    Args:
+        history: what clients have asked and were told.
+    """
+
+    def __init__(self, history: History) -> None:
+        self.history = history
+        self.committed: dict[int, dict[int, Entry]] = {}
+        """By epoch and index."""
+        self.leaders: dict[tuple[int, int], str] = {}
+        self._logs: dict[str, _Log] = {}
+        self._entries: dict[tuple[int, int, int], tuple[Entry, int]] = {}
+        """(epoch, index, term) → the entry, and the term before it."""
+        self._votes: dict[tuple[str, int, int], str] = {}
+        self._digests: dict[tuple[int, int], tuple[str, str]] = {}
+        self._epoch = 0
+        self._answers: dict[tuple[str, int], tuple[int, Any, Failure | None]] = {}
+        """(client, serial) → (log index, payload, error)."""
+        self._changed: dict[tuple[str, int], int] = {}
+        """(client, serial) → log index of its change."""
+
+    # --- saving ---------------------------------------------------------------------------
+
+    def saved(
+        self,
+        node: str,
+        *,
+        epoch: int,
+        hard_state: HardState | None,
+        snapshot: Snapshot | None,
+        entries: Sequence[Entry],
+    ) -> None:
+        """See :class:`ftweb.simulation.disk.Watcher`."""
+        log = self._logs.get(node)
+        if log is None or log.epoch != epoch:
+            log = self._logs[node] = _Log(epoch)
+        if hard_state is not None and hard_state.vote is not None:
+            voted = self._votes.setdefault((node, epoch, hard_state.term), hard_state.vote)
+            if voted != hard_state.vote:
+                raise Violation(
+                    "election safety",
+                    f"{node} voted for {voted} and then for {hard_state.vote} in term"
+                    f" {hard_state.term}",
+                )
+        if snapshot is not None:
+            log.base = log.last = snapshot.last_index
+            log.terms.clear()
+        if entries:
+            self._saved_entries(node, log, entries)
+
+    def _saved_entries(self, node: str, log: _Log, entries: Sequence[Entry]) -> None:
+        first = entries[0].index
+        for index in range(first, log.last + 1):
+            log.terms.pop(index, None)
+        before = log.terms.get(first - 1, 0)
+        for entry in entries:
+            key = (log.epoch, entry.index, entry.term)
+            known = self._entries.get(key)
+            if known is None:
+                self._entries[key] = (entry, before)
+            elif known[0] != entry or (before and known[1] and known[1] != before):
+                raise Violation(
+                    "log matching",
+                    f"entry {entry.index} of term {entry.term} is not the same on {node}",
+                )
+            log.terms[entry.index] = before = entry.term
+        log.last = entries[-1].index
+
+    # --- applying -------------------------------------------------------------------------
+
+    def epoch_begins(self, epoch: int, base: int) -> None:
+        """A bridge starts from what it had saved; what only others had applied never was.
+
+        Nothing of that can have been acknowledged: the bridge answers by what it has saved.
+
+        Args:
+            epoch: the new one.
+            base: up to here its saved snapshot reaches; what it had saved after that is replayed
+                next, and shown to :meth:`applied`.
+        """
+        self._epoch = epoch
+        self._answers = {key: item for key, item in self._answers.items() if item[0] <= base}
+        self._changed = {key: index for key, index in self._changed.items() if index <= base}
+
+    def applied(
+        self,
+        node: Node | None,
+        machine: CheckedMachine,
+        index: int,
+        data: Json,
+        effects: list[Effect],
+    ) -> None:
+        """A state machine has applied a command; one without a node replays what was saved."""
+        if node is not None and node.replica.epoch != self._epoch:
+            return  # it has not heard yet that its epoch is over
+        for effect in effects:
+            if isinstance(effect, Replied):
+                self._answer(
+                    index,
+                    effect,
+                    data,
+                    changes=any(isinstance(other, Changed) for other in effects),
+                )
+        if node is not None and index % DIGEST_EVERY == 0:
+            self.digest(node, machine)
+
+    def _answer(self, index: int, replied: Replied, data: Json, *, changes: bool) -> None:
+        key = (replied.client_id, replied.serial)
+        if changes:
+            changed = self._changed.setdefault(key, index)
+            if changed != index:
+                raise Violation(
+                    "exactly once",
+                    f"request {replied.serial} of {replied.client_id} changed the state at"
+                    f" {changed} and again at {index}",
+                )
+        request = self.history.by_serial.get(key)
+        if request is None:
+            raise Violation(
+                "from nothing",
+                f"entry {index} is request {replied.serial} of {replied.client_id}, who never"
+                " sent it",
+            )
+        if changes and data["request"] != request.payload:
+            raise Violation(
+                "from nothing", f"entry {index} is another request than {request.client} sent"
+            )
+        if replied.error is not None and replied.error.code in _LATE_CODES:
+            return  # says nothing about the request's own result
+        answer = (replied.payload, replied.error)
+        known = self._answers.setdefault(key, (index, *answer))
+        if known[1:] != answer:
+            raise Violation(
+                "exactly once",
+                f"request {replied.serial} of {replied.client_id} has two results:"
+                f" {known[1:]} and {answer}",
+            )
+
+    def digest(self, node: Node, machine: CheckedMachine) -> None:
+        """Compare a state machine with the others as of the same index."""
+        key = (node.replica.epoch, machine.applied_index)
+        digest = machine.digest()
+        other, known = self._digests.setdefault(key, (node.id, digest))
+        if known != digest:
+            raise Violation(
+                "state machine safety",
+                f"after entry {machine.applied_index} the states of {other} and {node.id} differ",
+            )
+
+    def restored(self, node: Node, machine: CheckedMachine) -> None:
+        """A state machine was restored from a snapshot."""
+        if machine.guid:
+            self.digest(node, machine)
+
+    # --- after every turn -----------------------------------------------------------------
+
+    def after_turn(self, node: Node) -> None:
+        """A replica has had a turn, or crashed in it."""
+        core = node.replica.node
+        epoch = node.replica.epoch
+        if epoch != node.seen_epoch:
+            node.seen_epoch, node.applied_upto = epoch, 0
+        if core.role is Role.LEADER:
+            self._leads(node, epoch)
+        if core.applied_index != node.applied_upto:
+            self._look_at_committed(node, epoch)
+
+    def _leads(self, node: Node, epoch: int) -> None:
+        core = node.replica.node
+        term = core.term
+        if node.led == (epoch, term):
+            return
+        node.led = (epoch, term)
+        other = self.leaders.setdefault((epoch, term), node.id)
+        if other != node.id:
+            raise Violation("election safety", f"{other} and {node.id} both lead in term {term}")
+        log = core._state.log
+        for index, entry in self.committed.get(epoch, {}).items():
+            if index > log.offset and log.term(index) != entry.term:
+                raise Violation(
+                    "leader completeness",
+                    f"{node.id} leads in term {term} without the committed entry {index}",
+                )
+
+    def _look_at_committed(self, node: Node, epoch: int) -> None:
+        core = node.replica.node
+        log = core._state.log
+        first = max(node.applied_upto, log.offset) + 1
+        node.applied_upto = core.applied_index
+        committed = self.committed.setdefault(epoch, {})
+        for entry in log.slice(first, core.applied_index):
+            known = committed.get(entry.index)
+            if known is None:
+                self._needs_quorum(node, entry)
+                committed[entry.index] = entry
+            elif known.term != entry.term or known.data != entry.data:
+                raise Violation(
+                    "state machine safety",
+                    f"{node.id} applied another entry {entry.index} (term {entry.term}) than was"
+                    f" applied before (term {known.term})",
+                )
+
+    def _needs_quorum(self, node: Node, entry: Entry) -> None:
+        """By one of the configurations that may have been in force at the commit."""
+        log = node.replica.node._state.log
+        for _, configuration in reversed(log._configurations):
+            if self._majority_has_saved(configuration, node.replica.epoch, entry):
+                return
+        if entry.kind is EntryKind.CONFIGURATION and entry.index <= 2:
+            return  # what a history begins with
+        raise Violation(
+            "commit needs a quorum",
+            f"{node.id} applied entry {entry.index} (term {entry.term}), which no majority has"
+            " saved",
+        )
+
+    def _majority_has_saved(self, configuration: Configuration, epoch: int, entry: Entry) -> bool:
+        holders = 0
+        for voter in configuration.voters:
+            log = self._logs.get(voter)
+            if log is not None and log.epoch == epoch and log.holds(entry.index, entry.term):
+                holders += 1
+        return holders > len(configuration.voters) // 2
+
+    # --- clients --------------------------------------------------------------------------
+
+    def told(self, client: str, reply: Told) -> None:
+        """A reply has come to its client."""
+        if reply.error is not None and reply.error.code in _LATE_CODES:
+            return
+        known = self._answers.get((client, reply.serial))
+        if known is None:
+            raise Violation(
+                "acknowledged too early",
+                f"{client} was answered request {reply.serial} before any replica applied it",
+            )
+        if known[1:] != (reply.payload, reply.error):
+            raise Violation(
+                "acknowledged too early",
+                f"{client} was told {reply.payload!r} ({reply.error}) of request {reply.serial},"
+                f" committed was {known[1:]}",
+            )
+
+    def message(self, client: str, message: tuple[Any, ...]) -> None:
+        """A message of a handler has come to a client."""
+        seen = self.history.messages.setdefault(client, [])
+        if message in seen:
+            raise Violation("message once", f"{client} was given message {message} twice")
+        seen.append(message)
+
+    # --- the end --------------------------------------------------------------------------
+
+    def changed(self, client: str, serial: int) -> bool:
+        """Whether a request has changed the state."""
+        return (client, serial) in self._changed
+
+    def saved_by(self, node: NodeId) -> int:
+        """How far a node's saved log goes."""
+        log = self._logs.get(node)
+        return log.last if log is not None else 0
+
+
+_LATE_CODES = UNKNOWN_CODES | {"serial_acknowledged"}
+"""Errors that answer a repetition, whatever the request's own result was."""

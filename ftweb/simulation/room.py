@@ -1,0 +1,338 @@
+"""A classroom: the bridge, the pages, the network between them, and what happens there.
+
+A schedule has three parts:
+
+1. *Faults*: pages join, people ask, and the plan's faults happen.
+2. *Healing*: the network is repaired, whatever was frozen thaws, the bridge is started again if
+   it does not run. If the voters of the newest configuration are gone for good, the teacher
+   does what the manual says and starts the bridge again.
+3. *Convergence*: every page asks once more; within ten election timeouts all is answered and all
+   replicas are equal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ftweb.app.sessions import Sessions
+from ftweb.bridge.bootstrap import Genesis
+from ftweb.core import NodeId, Role, Settings, quorum
+from ftweb.simulation import faults
+from ftweb.simulation.bridge import LAPTOP, Bridge
+from ftweb.simulation.history import History
+from ftweb.simulation.invariants import Checks, Violation
+from ftweb.simulation.network import Direction, Link, Network, Weather
+from ftweb.simulation.nodes import CheckedMachine, Node
+from ftweb.simulation.pages import Page
+from ftweb.simulation.plan import Plan
+from ftweb.simulation.workload import App
+from ftweb.simulation.world import World
+
+ELECTION_TIMEOUTS = 10
+"""Within so many of them everything must be well again."""
+
+SETTLE = 200.0
+"""Milliseconds that clients may lag behind at the end: their changes are merged."""
+
+
+class Room:
+    """One schedule at work.
+
+    Args:
+        plan: what is to happen.
+        app: what runs.
+        narrate: takes the lines of a transcript.
+    """
+
+    def __init__(
+        self, plan: Plan, app: App, *, narrate: Callable[[str], None] | None = None
+    ) -> None:
+        self.plan = plan
+        self.app = app
+        self.world = World(plan.seed, narrate=narrate)
+        self.history = History()
+        self.checks = Checks(self.history)
+        self.settings = Settings(
+            heartbeat=plan.heartbeat,
+            trailing_entries=plan.trailing_entries,
+            snapshot_chunk_chars=plan.snapshot_chunk,
+        )
+        self._usual = Weather(
+            low=plan.low,
+            high=plan.high,
+            loss=plan.loss,
+            repeat=plan.repeat,
+            reorder=plan.reorder,
+            damage=plan.damage,
+        )
+        self.storm = Weather(low=12.5, high=62.5, loss=0.16, repeat=0.1, reorder=0.3)
+        self.network = Network(self.world, self._usual)
+        self.bridge = Bridge(
+            world=self.world,
+            checks=self.checks,
+            genesis=Genesis(
+                guid="guid", name=app.name, bundle="bundle", initial_state=app.initial_state()
+            ),
+            settings=self.settings,
+            new_machine=self.new_machine,
+            compact_entries=plan.compact_entries,
+            sqlite=plan.sqlite,
+        )
+        self._pages: list[Page] = []
+        self._all_pages: list[Page] = []
+        self._links: dict[str, Link] = {}
+        self._pages_made = 0
+        self._asked = 0
+        self._healed = False
+        self.quorum_losses = 0
+
+    def new_machine(self) -> CheckedMachine:
+        """An empty state machine with this schedule's limits."""
+        machine = CheckedMachine(sessions=Sessions(most=self.plan.sessions))
+        machine.checks = self.checks
+        return machine
+
+    # --- who is there -----------------------------------------------------------------------
+
+    @property
+    def pages(self) -> list[Page]:
+        """Those that live."""
+        if any(not page.process.alive for page in self._pages):
+            self._pages = [page for page in self._pages if page.process.alive]
+        return self._pages
+
+    @property
+    def nodes_made(self) -> int:
+        """Replicas that took part, the bridge's included."""
+        return 1 + sum(page.node is not None for page in self._all_pages)
+
+    def nodes(self) -> list[Node]:
+        """The replicas that live, the bridge's first."""
+        nodes = [self.bridge.node] if self.bridge.process.alive else []
+        return nodes + [page.node for page in self.pages if page.node is not None]
+
+    def join(
+        self,
+        *,
+        device: str | None = None,
+        local: bool = False,
+        replica: bool = True,
+        visible: bool = True,
+    ) -> Page:
+        """A page is opened.
+
+        Args:
+            device: on which; None: on one that was not there yet.
+            local: the device is the laptop, if it is not given.
+            replica: it has a node.
+            visible: in front.
+        """
+        self._pages_made += 1
+        number = self._pages_made
+        if device is None:
+            device = LAPTOP if local else f"phone-{number}"
+        link = self._links.get(device)
+        if link is None or link.local:  # each tab of the laptop has a way of its own, by loopback
+            link = self._links[device] = Link(self.network, device, local=local)
+        page = Page(
+            self,
+            number=number,
+            device=device,
+            link=link,
+            replica=replica,
+            visible=visible,
+            presenter=device == LAPTOP,
+        )
+        self._pages.append(page)
+        self._all_pages.append(page)
+        self.world.say(f"page {number} of {device} opens")
+        return page
+
+    # --- what happens -----------------------------------------------------------------------
+
+    def run(self) -> None:
+        """The whole schedule.
+
+        Raises:
+            Violation: an invariant does not hold.
+        """
+        plan, world = self.plan, self.world
+        self.bridge.start()
+        for number in range(plan.tabs + plan.clients):
+            local, replica = number < plan.local, number < plan.tabs
+            world.after(300.0 * world.random.random(), self._join_first, local, replica)
+        for _ in range(plan.requests):
+            world.at(world.random.uniform(300.0, plan.duration), self._somebody_asks)
+        for fault in plan.faults:
+            world.at(fault.at, faults.happen, self, fault)
+        world.run(plan.duration)
+        self.heal()
+        self.converge()
+        self.app.judge(self.bridge.state(), self.history)
+
+    def _join_first(self, local: bool, replica: bool) -> None:
+        self.join(local=local, replica=replica)
+
+    def _somebody_asks(self) -> None:
+        pages = self.pages
+        if not pages:
+            return
+        page = pages[int(self.world.random.random() * len(pages))]
+        self._asked += 1
+        payload = self.app.request(self.world.random.random, page.device, self._asked)
+        page.process.do(page.ask, payload)
+
+    def cut_link(self, link: Link, *, up: bool, down: bool, lasts: float) -> bool:
+        """Cut one or both directions of a link for a while."""
+        ways: list[Direction] = [link.up] if up else []
+        ways += [link.down] if down else []
+        ways = [way for way in ways if not way.cut and not way.clogged]
+        for way in ways:
+            way.cut = True
+            self.world.after(lasts, self.network.release, way)
+        return bool(ways)
+
+    def calm(self) -> None:
+        """The network is as bad as it usually is."""
+        if not self._healed:
+            self.network.weather = self._usual
+
+    def restart_bridge(self, kill: bool = False) -> None:
+        """Start the bridge if it does not run.
+
+        Args:
+            kill: if it runs, kill it first.
+        """
+        if kill:
+            self.bridge.crash()
+        if not self.bridge.process.alive:
+            self.bridge.start()
+
+    # --- the end ----------------------------------------------------------------------------
+
+    def heal(self) -> None:
+        """Repair everything that can be repaired."""
+        world, network = self.world, self.network
+        world.say("all is healed")
+        self._healed = True
+        network.weather = Weather(low=0.5, high=3.0)
+        network.severed.clear()
+        for page in self._all_pages:
+            page.link.repair()
+            if not page.process.alive and page.socket is not None:
+                page.socket.close_page()  # the bridge's watch over silent sockets
+                page.socket = None
+        if self.bridge.process.alive:
+            self.bridge.process.thaw()
+        for page in list(self.pages):
+            page.process.thaw()
+        self.restart_bridge(kill=not self.bridge.running)
+        if not self.pages:
+            self.join()
+        world.run(world.now + 50.0)
+
+    def converge(self) -> None:
+        """Within ten election timeouts all is answered, and all replicas are equal.
+
+        Raises:
+            Violation: ``convergence``.
+        """
+        world = self.world
+        for page in self.pages:
+            self._asked += 1
+            page.process.do(page.ask, self.app.probe(self._asked))
+        if self._lost_for_good():
+            self._teacher_restarts()
+        if not self._wait():
+            if self._quorum_is_here():
+                raise Violation("convergence", self._what_is_wrong())
+            self._teacher_restarts()
+            if not self._wait():
+                raise Violation("convergence", self._what_is_wrong())
+        world.run(world.now + SETTLE)
+        self._compare()
+
+    def _wait(self) -> bool:
+        timeouts = [node.replica.node.election_timeout for node in self.nodes()]
+        return self.world.run(
+            self.world.now + ELECTION_TIMEOUTS * max(timeouts), enough=self._is_well
+        )
+
+    def _teacher_restarts(self) -> None:
+        self.quorum_losses += 1
+        self.world.counts["quorum lost"] += 1
+        self.world.say("the quorum is lost; the bridge is started again")
+        self.restart_bridge(kill=True)
+
+    def _leader(self) -> Node | None:
+        leading = [n for n in self.nodes() if n.replica.node.role is Role.LEADER]
+        return max(leading, key=lambda n: (n.replica.epoch, n.replica.node.term), default=None)
+
+    def _is_well(self) -> bool:
+        for page in self.pages:
+            if page.session.pending or not page.session.connected:
+                return False
+        leader = self._leader()
+        if leader is None:
+            return False
+        core = leader.replica.node
+        if core.applied_index != core.last_index or core.transferring:
+            return False
+        by_id = {node.id: node for node in self.nodes()}
+        for member in core.configuration.members:
+            node = by_id.get(member)
+            if node is None or node.replica.node.applied_index != core.applied_index:
+                return False
+        return True
+
+    def _alive(self) -> set[NodeId]:
+        return {node.replica.node_id for node in self.nodes()}
+
+    def _lost_for_good(self) -> bool:
+        """Whoever has the newest log cannot be elected any more."""
+        alive = self._alive()
+        present = [n for n in self.nodes() if n.replica.epoch == self.bridge.node.replica.epoch]
+        best = max(
+            present,
+            key=lambda n: (n.replica.node._state.log.last_term, n.replica.node.last_index),
+        )
+        return not quorum.holds(best.replica.node.configuration.voters, alive)
+
+    def _quorum_is_here(self) -> bool:
+        """In every configuration that somebody holds."""
+        alive = self._alive()
+        return all(
+            quorum.holds(node.replica.node.configuration.voters, alive)
+            for node in self.nodes()
+            if node.replica.node.configuration.voters
+        )
+
+    def _what_is_wrong(self) -> str:
+        leader = self._leader()
+        waiting = [f"{p.client_id}: {p.session.pending}" for p in self.pages if p.session.pending]
+        apart = [page.client_id for page in self.pages if not page.session.connected]
+        replicas = [
+            f"{n.id} {n.replica.node.role} of term {n.replica.node.term} in epoch"
+            f" {n.replica.epoch}, applied {n.replica.node.applied_index} of"
+            f" {n.replica.node.last_index}, voters {'+'.join(n.replica.node.configuration.voters)}"
+            for n in self.nodes()
+        ]
+        return (
+            f"leader {leader.id if leader else None}; unanswered {waiting}; not connected {apart};"
+            f" {'; '.join(replicas)}"
+        )
+
+    def _compare(self) -> None:
+        leader = self._leader()
+        if leader is None:
+            raise Violation("convergence", self._what_is_wrong())
+        members = leader.replica.node.configuration.members
+        for node in self.nodes():
+            if node.id in members and isinstance(node.replica.machine, CheckedMachine):
+                self.checks.digest(node, node.replica.machine)
+        state = self.bridge.state()
+        for page in self.pages:
+            if page.session.state.value != state:
+                raise Violation(
+                    "convergence", f"{page.client_id} does not see the state that was committed"
+                )

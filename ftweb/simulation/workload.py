@@ -1,0 +1,167 @@
+"""What is simulated when no app is given: a vote, and registers.
+
+The app counts each vote under an id that its voter made up, so that a vote that was lost or
+counted twice shows; and it keeps registers, whose history must be linearizable.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from ftweb.app import Server, Source, init_server
+from ftweb.errors import Refusal
+from ftweb.simulation.history import History, Request
+from ftweb.simulation.invariants import Violation
+from ftweb.simulation.linearizability import Operation, is_linearizable
+
+REGISTERS = 3
+
+
+class App(Protocol):
+    """What a schedule runs."""
+
+    name: str
+
+    def server(self) -> Server:
+        """The app, imported anew: each tab has its own."""
+
+    def initial_state(self) -> Any:
+        """The state that it begins with."""
+
+    def request(self, draw: Callable[[], float], device: str, number: int) -> Any:
+        """What a person asks for next.
+
+        Args:
+            draw: gives a number in [0, 1).
+            device: who asks.
+            number: of the request, counted over all.
+        """
+
+    def probe(self, number: int) -> Any:
+        """What is asked at the end, to see that requests are answered."""
+
+    def judge(self, state: Any, history: History) -> None:
+        """Look at the final state.
+
+        Raises:
+            Violation: it is not what the answers said.
+        """
+
+    def is_vote(self, payload: Any) -> bool:
+        """Whether an acknowledged request counts as a vote in the summary."""
+
+
+class Workload:
+    """Implements :class:`App`."""
+
+    name = "simulated"
+
+    def server(self) -> Server:
+        """See :class:`App`."""
+        server = init_server("simulated", state=self.initial_state())
+
+        @server.on_receive
+        def receive(message: Any, source: Source) -> Any:
+            with server.change() as state:
+                match message["do"]:
+                    case "vote":
+                        vote = message["id"]
+                        state["votes"][vote] = state["votes"].get(vote, 0) + 1
+                        state["ballots"][source.device_id] = message["choice"]
+                        state["total"] += 1
+                        if message.get("say"):
+                            server.broadcast(vote)
+                        if message["choice"] == "none":
+                            raise Refusal("bad_choice", "That is not one of the options.")
+                        return state["total"]
+                    case "read":
+                        return state["registers"].get(message["key"])
+                    case "write":
+                        state["registers"][message["key"]] = message["value"]
+                        return None
+                    case "swap":
+                        key, (expected, new) = message["key"], message["value"]
+                        if state["registers"].get(key) != expected:
+                            return False
+                        state["registers"][key] = new
+                        return True
+            raise Refusal("unknown", "There is no such request.")
+
+        return server
+
+    def initial_state(self) -> Any:
+        """See :class:`App`."""
+        return {"votes": {}, "ballots": {}, "total": 0, "registers": {}}
+
+    def request(self, draw: Callable[[], float], device: str, number: int) -> Any:
+        """See :class:`App`."""
+        kind = draw()
+        if kind < 0.75:
+            choice = "none" if kind < 0.02 else "yes" if kind < 0.4 else "no"
+            vote: dict[str, Any] = {"do": "vote", "id": f"v{number}", "choice": choice}
+            if kind > 0.7:
+                vote["say"] = True
+            return vote
+        key = f"r{int(draw() * REGISTERS)}"
+        if kind < 0.84:
+            return {"do": "read", "key": key}
+        if kind < 0.94:
+            return {"do": "write", "key": key, "value": number}
+        return {"do": "swap", "key": key, "value": [int(draw() * number), number]}
+
+    def probe(self, number: int) -> Any:
+        """See :class:`App`."""
+        return {"do": "vote", "id": f"v{number}", "choice": "yes"}
+
+    def is_vote(self, payload: Any) -> bool:
+        """See :class:`App`."""
+        return bool(payload["do"] == "vote")
+
+    def judge(self, state: Any, history: History) -> None:
+        """See :class:`App`."""
+        votes: dict[str, int] = state["votes"]
+        asked = {
+            request.payload["id"]: request
+            for request in history.requests
+            if request.payload["do"] == "vote"
+        }
+        for vote, count in votes.items():
+            if count != 1:
+                raise Violation("exactly once", f"vote {vote} was counted {count} times")
+            if vote not in asked:
+                raise Violation("from nothing", f"vote {vote} was never sent")
+            if asked[vote].refused:
+                raise Violation("exactly once", f"vote {vote} was refused, and counted")
+        for vote, request in asked.items():
+            if request.acknowledged and vote not in votes:
+                raise Violation(
+                    "exactly once", f"vote {vote} of {request.client} was acknowledged and is lost"
+                )
+        if state["total"] != len(votes):
+            raise Violation("exactly once", f"{len(votes)} votes, but a total of {state['total']}")
+        _judge_registers(history)
+
+
+def _judge_registers(history: History) -> None:
+    by_key: defaultdict[str, list[Operation]] = defaultdict(list)
+    for request in history.requests:
+        if request.payload["do"] != "vote" and not request.refused:
+            by_key[request.payload["key"]].append(_operation(request))
+    for key, operations in by_key.items():
+        if not is_linearizable(operations):
+            raise Violation("linearizability", f"the history of register {key} is not")
+
+
+def _operation(request: Request) -> Operation:
+    known = request.acknowledged
+    argument = request.payload.get("value")
+    return Operation(
+        name=request.payload["do"],
+        argument=tuple(argument) if isinstance(argument, list) else argument,
+        result=request.reply if known else None,
+        called=request.asked_at,
+        returned=request.answered_at if known else math.inf,
+    )
