@@ -92,13 +92,20 @@ class Avahi:
             )
         ]
         self._wait(bus.exists, "its D-Bus did not start")
-        private_run = "mkdir -p /run/avahi-daemon && mount -t tmpfs tmpfs /run/avahi-daemon"
+        # The daemon gives its directory to its own user, which a user namespace may not know.
+        (directory / "passwd").write_text("root:x:0:0::/:/bin/sh\navahi:x:0:0::/:/bin/false\n")
+        (directory / "group").write_text("root:x:0:\navahi:x:0:\n")
+        own_run = (
+            "mkdir -p /run/avahi-daemon && mount -t tmpfs tmpfs /run/avahi-daemon"
+            f" && mount --bind {directory / 'passwd'} /etc/passwd"
+            f" && mount --bind {directory / 'group'} /etc/group"
+        )
         daemon = (
             f"avahi-daemon --no-drop-root --no-chroot --no-rlimits -f {directory / 'avahi.conf'}"
         )
         self._processes.append(
             host.popen(
-                *("unshare", "--mount", "sh", "-c", f"{private_run} && exec {daemon}"),
+                *("unshare", "--mount", "sh", "-c", f"{own_run} && exec {daemon}"),
                 env=self._env,
                 stdout=self._log.fileno(),
                 stderr=self._log.fileno(),

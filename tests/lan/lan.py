@@ -64,9 +64,9 @@ def check_possible() -> None:
         raise LanError("The LAN tests need the `ip` command (Debian and Ubuntu: iproute2).")
     if os.geteuid() != 0:
         raise LanError(
-            "The LAN tests make network namespaces, which only root may. Run them with sudo, or as "
-            "root of a user namespace: unshare --map-root-user --net --mount "
-            "sh -c 'mount -t tmpfs tmpfs /run && exec make test'."
+            "The LAN tests make network namespaces, which only root may. Run them with sudo, or "
+            "(after `make setup`) as root of a user namespace: unshare --map-root-user --net --mount "
+            "sh -c 'mount -t tmpfs tmpfs /run && ip link set lo up && exec make test'"
         )
 
 
