@@ -225,12 +225,12 @@ class Replica:
         if self._failed:
             return
         inbox, self._inbox = self._inbox, []
-        for frame in inbox:
-            self._take(frame)
-        now = self._clock.monotonic()
-        if now >= self.node.next_deadline():
-            self.node.tick(now)
         try:
+            for frame in inbox:
+                self._take(frame)
+            now = self._clock.monotonic()
+            if now >= self.node.next_deadline():
+                self.node.tick(now)
             self._drain()
         except FtwebError as error:
             self._failed = True

@@ -83,7 +83,8 @@ export class Session {
       this.fail(id, CLOSED);
       return;
     }
-    if (this.pending.size >= limit) {
+    // A window, not a count: replicas forget replies that lie further back than this.
+    if (this.lastSerial + 1 - this.lowest() >= limit) {
       this.fail(id, {
         code: "too_many_pending",
         message: `${limit} requests are unanswered, the most that are kept. Wait for replies first.`,

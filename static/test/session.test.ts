@@ -221,6 +221,19 @@ test("one request too many is refused at once and takes no serial", () => {
   assert.equal(sent(session), `7:${LIMIT + 1}/1`);
 });
 
+test("no request goes further than the limit beyond the oldest unanswered one", () => {
+  const session = opened();
+  for (let id = 1; id <= LIMIT; id++) session.request(id, id, LIMIT, 0);
+  for (let id = 2; id <= LIMIT; id++) session.replied(reply(id), 0);
+  assert.equal(session.size, 1);
+  results(session);
+  session.request(LIMIT + 1, "late", LIMIT, 0);
+  assert.equal(results(session), `${LIMIT + 1}=too_many_pending`);
+  session.replied(reply(1), 0);
+  session.request(LIMIT + 2, "later", LIMIT, 0);
+  assert.equal(session.size, 1);
+});
+
 test("what a bridge refuses twice as malformed fails, and is not sent a third time", () => {
   const session = opened();
   session.request(1, "a", LIMIT, 0);
