@@ -16,7 +16,7 @@ from ftweb.app import Machine, Server
 from ftweb.core import Node, Settings
 from ftweb.core.types import NodeId
 from ftweb.replica import Clock, Listener, NodeStatus, Replica
-from ftweb.storage import Storage
+from ftweb.storage import Saved, Storage
 
 __all__ = ["Clock", "Driver", "Listener", "NodeStatus"]
 
@@ -90,6 +90,10 @@ class Driver:
     def receive(self, frame: frames.Frame) -> None:
         """Take in a frame for this node; dealt with in the loop's next turn."""
         self.replica.receive(frame)
+
+    def begin(self, beginning: Saved) -> None:
+        """Leave this epoch for a newer one that begins here (see the replica's method)."""
+        self.replica.begin(beginning)
 
     def hand_over(self) -> None:
         """Start giving the lead to the next in succession, if this node leads. Requests wait."""

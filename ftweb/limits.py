@@ -140,6 +140,10 @@ a worker, whose timers are never throttled."""
 PING_SECONDS: Final = 5.0
 """How often the runtime pings its bridge."""
 
+QUORUM_LOSS_SECONDS: Final = 5.0
+"""How long a majority of the voters must be gone before an app that wants to continue does so in
+a new epoch. Longer than a Wi-Fi blip or a page's reload; short enough for a class to wait."""
+
 HANDLER_SECONDS: Final = 1.0
 """Longest a handler may run. Below the election timeout (1.5 s), so that the request that
 stops a host is known before the next host would run it."""

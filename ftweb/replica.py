@@ -35,16 +35,14 @@ from ftweb.core.types import (
     DeviceId,
     Entry,
     EntryKind,
-    HardState,
     NodeId,
     NodeKind,
     PeerInfo,
     Role,
-    Snapshot,
 )
 from ftweb.errors import FrameError, FtwebError, NotLeaderError
 from ftweb.limits import CONNECTIONS
-from ftweb.storage import Storage
+from ftweb.storage import Saved, Storage
 
 _log = logging.getLogger(__name__)
 
@@ -162,34 +160,26 @@ class Replica:
         self._failed = False
         self._paused = False
         self._compacted = 0
-        saved = storage.load()
-        self.epoch = saved.epoch if saved else 0
-        self.node = self._new_node(
-            hard_state=saved.hard_state if saved else None,
-            snapshot=saved.snapshot if saved else None,
-            entries=saved.entries if saved else (),
-        )
-        if saved and saved.snapshot:
-            self.machine.restore(saved.snapshot.data)
-            self._compacted = saved.snapshot.last_index
+        self._take_up(storage.load() or Saved.nothing(epoch=0))
         self._status = self._current_status()
 
-    def _new_node(
-        self,
-        *,
-        hard_state: HardState | None = None,
-        snapshot: Snapshot | None = None,
-        entries: Sequence[Entry] = (),
-    ) -> Node:
-        return Node(
+    def _take_up(self, saved: Saved) -> None:
+        """Be what was saved, and nothing of what this replica was before."""
+        self.epoch = saved.epoch
+        self.machine = self._new_machine()
+        self._compacted = 0
+        self.node = Node(
             node_id=self.node_id,
             settings=self._settings,
             jitter=self._clock.jitter,
             now=self._clock.monotonic(),
-            hard_state=hard_state,
-            snapshot=snapshot,
-            entries=entries,
+            hard_state=saved.hard_state,
+            snapshot=saved.snapshot,
+            entries=saved.entries,
         )
+        if saved.snapshot:
+            self.machine.restore(saved.snapshot.data)
+            self._compacted = saved.snapshot.last_index
 
     @property
     def status(self) -> NodeStatus:
@@ -212,6 +202,26 @@ class Replica:
         for successor in self.node.configuration.successors:
             if successor != self.node_id and self.node.transfer_leadership(successor, now):
                 break
+        self._wake()
+
+    def begin(self, beginning: Saved) -> None:
+        """Leave this epoch for a newer one that begins here.
+
+        Args:
+            beginning: what the new epoch begins with; it is saved first.
+
+        Raises:
+            StorageError: it could not be saved, and the old epoch stands.
+        """
+        self._storage.save(
+            epoch=beginning.epoch,
+            hard_state=beginning.hard_state,
+            snapshot=beginning.snapshot,
+            entries=beginning.entries,
+        )
+        self._stop_hosting()
+        self._take_up(beginning)
+        self._listener.restored()
         self._wake()
 
     def next_deadline(self) -> float:
@@ -272,11 +282,8 @@ class Replica:
         """Join a newer history from nothing: what this one held and did not pass on ends here."""
         self._stop_hosting()
         newcomer = self.epoch == 0
-        self.epoch = epoch
-        self.machine = self._new_machine()
-        self._compacted = 0
-        self.node = self._new_node()
         self._storage.save(epoch=epoch)
+        self._take_up(Saved.nothing(epoch=epoch))
         if not newcomer:
             self._listener.restored()
 

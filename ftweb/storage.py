@@ -23,6 +23,11 @@ class Saved:
     entries: tuple[Entry, ...]
     """Contiguous, beginning right after the snapshot."""
 
+    @classmethod
+    def nothing(cls, *, epoch: int) -> Saved:
+        """A newcomer's: it knows the epoch at most."""
+        return cls(epoch=epoch, hard_state=None, snapshot=None, entries=())
+
 
 class Storage(Protocol):
     """Saves a replica. Synchronous: when a call returns, the data is safe."""

@@ -23,6 +23,7 @@ from ftweb import frames
 from ftweb.app import Effect, Replied, Server, SessionOpened, commands
 from ftweb.core import Settings
 from ftweb.core.configuration import to_data
+from ftweb.core.snapshot import build
 from ftweb.core.types import Configuration, Entry, EntryKind, HardState, NodeId, Role
 from ftweb.driver import Clock, Driver, NodeStatus
 from ftweb.errors import StorageError
@@ -413,3 +414,37 @@ async def test_entry_that_cannot_be_applied_stops_the_replica_and_says_so() -> N
         await c.until(lambda: bridge.driver.status.failed)
         assert not bridge.driver.status.quorum
         assert bridge.driver.machine.state == {"count": 0}
+
+
+async def test_a_bridge_alone_begins_a_new_epoch_and_the_rest_join_it() -> None:
+    async with running_cluster() as c:
+        bridge = c.add("laptop", kind="bridge", first=True)
+        tabs = [c.add("laptop"), *(c.add(f"phone{n}") for n in range(3))]
+        await c.until_hosted_by(tabs[0])
+        await c.until(lambda: len(bridge.driver.status.voters) == 5)
+        session = await c.open("ann", bridge)
+        await c.request("ann", session, 1, "go", bridge)
+        for tab in tabs[:3]:
+            c.kill(tab)
+        configuration = Configuration(voters=(bridge.node_id,), successors=(bridge.node_id,))
+        applied = bridge.driver.node.applied_index
+        bridge.driver.begin(
+            Saved(
+                epoch=2,
+                hard_state=HardState(term=1, vote=None),
+                snapshot=build(
+                    last_index=applied,
+                    last_term=1,
+                    configuration=configuration,
+                    data=bridge.driver.machine.snapshot(),
+                ),
+                entries=(),
+            )
+        )
+        await c.until_hosted_by(tabs[3])
+        assert tabs[3].driver.epoch == 2
+        assert bridge.restored == 1
+        again = bridge.driver.machine.reply_for("ann", session, 1)
+        assert again is not None
+        assert again.payload == {"count": 1}
+        assert (await c.request("ann", session, 2, "go", bridge)).payload == {"count": 2}

@@ -16,6 +16,7 @@ In dependency order::
     sockets      joining, limits and the reading loop
     storage      the replica in SQLite
     bootstrap    how a history begins, and how it goes on after a restart
+    continuing   going on when the quorum is gone for good
     inflight     requests on their way, and those that killed their host
     stream       what clients get from the replica
     directory    which nodes are reachable, and which have just gone

@@ -9,7 +9,9 @@
    Entries at the log's end of which it is unknown whether they were committed count as
    committed; a client that repeats such a request gets the reply in them.
 3. Log indexes go on where they were, since they number client sessions.
-4. Epochs only rise, also when a replica was lost or set aside: the last one is kept in a file of
+4. The same happens to a running bridge whose quorum is gone for good, if the app wants to go on
+   (:mod:`ftweb.bridge.continuing`).
+5. Epochs only rise, also when a replica was lost or set aside: the last one is kept in a file of
    its own beside it.
 """
 
@@ -62,10 +64,7 @@ def begin_epoch(storage: SqliteStorage, genesis: Genesis, *, data_dir: Path) -> 
         LimitError: the initial state is too large.
     """
     node_id = NodeId(secrets.token_hex(16))
-    saved = storage.load()
-    epoch = max(saved.epoch if saved else 0, _last_epoch(data_dir)) + 1
-    _keep_epoch(data_dir, epoch)
-    first = beginning(saved, genesis, epoch=epoch, node_id=node_id, at=time.time() * 1000)
+    first = next_epoch(storage, genesis, data_dir=data_dir, node_id=node_id)
     storage.save(
         epoch=first.epoch,
         hard_state=first.hard_state,
@@ -73,6 +72,21 @@ def begin_epoch(storage: SqliteStorage, genesis: Genesis, *, data_dir: Path) -> 
         entries=first.entries,
     )
     return node_id
+
+
+def next_epoch(
+    storage: SqliteStorage, genesis: Genesis, *, data_dir: Path, node_id: NodeId
+) -> Saved:
+    """What the next epoch would begin with; its number is used up, nothing else changes.
+
+    Raises:
+        StorageError: the saved replica cannot be trusted.
+        LimitError: the initial state is too large.
+    """
+    saved = storage.load()
+    epoch = max(saved.epoch if saved else 0, _last_epoch(data_dir)) + 1
+    _keep_epoch(data_dir, epoch)
+    return beginning(saved, genesis, epoch=epoch, node_id=node_id, at=time.time() * 1000)
 
 
 def beginning(

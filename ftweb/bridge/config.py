@@ -13,7 +13,7 @@ import re
 import secrets
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ftweb.core import Settings
 from ftweb.errors import StorageError
@@ -53,6 +53,8 @@ class BridgeConfig:
     host: str = "0.0.0.0"
     port: int = 8765
     """0 lets the system choose."""
+    on_quorum_loss: Literal["wait", "continue"] = "wait"
+    """What the app wants when a majority of the voters is gone (:mod:`.continuing`)."""
     mdns: bool = True
     mdns_interfaces: tuple[str, ...] | None = None
     """Addresses of the interfaces to publish on; None for all that reach the LAN."""

@@ -31,10 +31,11 @@ from starlette.routing import Mount, Route, WebSocketRoute
 from ftweb.bridge import health
 from ftweb.bridge.addresses import shown_addresses, url
 from ftweb.bridge.assets import Assets, find_runtime
-from ftweb.bridge.bootstrap import Genesis, begin_epoch
+from ftweb.bridge.bootstrap import Genesis, begin_epoch, next_epoch
 from ftweb.bridge.bundle import make_bundle
 from ftweb.bridge.config import BridgeConfig
 from ftweb.bridge.connection import Registry
+from ftweb.bridge.continuing import Continuing
 from ftweb.bridge.publishing import Publisher, Record, host_name
 from ftweb.bridge.relay import Here, Hosting, Relay
 from ftweb.bridge.security import AllowedHosts, Guard
@@ -107,6 +108,7 @@ async def serve(config: BridgeConfig, *, on_ready: Callable[[Started], None]) ->
             bundle=bundle.sha256,
             storage=storage,
             node_id=node_id,
+            genesis=genesis,
         )
         _raise_descriptor_limit()
         await bridge.run(listener, on_ready)
@@ -124,8 +126,11 @@ class _Bridge:
         bundle: str,
         storage: SqliteStorage,
         node_id: NodeId,
+        genesis: Genesis,
     ) -> None:
         loop = asyncio.get_running_loop()
+        self._genesis = genesis
+        self._continuing = Continuing(loop=loop, begin=self._begin_epoch)
         self._config = config
         self._started = started
         self._storage = storage
@@ -201,6 +206,7 @@ class _Bridge:
                     await http
                     for connection in list(server.server_state.connections):
                         connection.transport.abort()  # downloads that outlasted STOP_SECONDS
+                    self._continuing.close()
                     self._relay.close()
 
     async def _replica(self) -> None:
@@ -238,8 +244,25 @@ class _Bridge:
                 self._publisher = None
 
     def _on_hosting(self, hosting: Hosting) -> None:
+        if self._config.on_quorum_loss == "continue" and hosting.epoch:
+            self._continuing.quorum(hosting.quorum)
         if self._publisher is not None:
             self._publisher.update(epoch=hosting.epoch, term=hosting.term, node=hosting.host)
+
+    def _begin_epoch(self) -> None:
+        if self._replica_ended or self._driver.status.failed:
+            return
+        try:
+            self._driver.begin(
+                next_epoch(
+                    self._storage,
+                    self._genesis,
+                    data_dir=self._config.data_dir,
+                    node_id=self._driver.node_id,
+                )
+            )
+        except FtwebError as error:
+            _log.error("No new epoch could begin: %s", error)
 
     def _report(self) -> dict[str, Any]:
         return health.report(

@@ -84,6 +84,7 @@ def _run(options: RunOptions) -> None:
         app_dir=app_dir,
         data_dir=data_dir,
         initial_state=facts.state,
+        on_quorum_loss=facts.options["on_quorum_loss"],
         host=options.host,
         port=options.port,
         mdns=options.mdns,

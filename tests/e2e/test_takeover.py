@@ -265,30 +265,6 @@ async def test_a_page_that_comes_back_from_the_back_forward_cache_rejoins_as_a_n
     assert await phone.send({"type": "vote", "n": 100_000}) == {"accepted": True}
 
 
-async def test_too_many_gone_at_once_is_said_plainly_and_a_restarted_bridge_goes_on(
-    classroom: Classroom,
-) -> None:
-    """Three of five voters die for good in one moment: nothing may be acknowledged any more.
-    What was acknowledged is on the bridge's disk; started again it begins a new epoch."""
-    presenter, phones = classroom.presenter, classroom.phone_tabs
-    assert await presenter.send({"type": "vote", "n": 1, "voter": "early"}) == {"accepted": True}
-    epoch = (await presenter.status())["epoch"]
-    for phone in phones:
-        await classroom.kill_browser(phone)
-    await presenter.until("s.state === 'no-quorum' && !s.quorum")
-    kept = asyncio.create_task(presenter.send({"type": "vote", "n": 2, "voter": "kept"}))
-    await presenter.until("s.pending === 1")
-    assert await classroom.bridge.stop() == 0
-    await classroom.bridge.start()
-    async with asyncio.timeout(30):
-        assert await kept == {"accepted": True}
-    await presenter.until("s.hosting && s.quorum && s.state === 'connected'")
-    assert (await presenter.status())["epoch"] > epoch
-    counted = (await classroom.script())["state"]["counted"]
-    assert counted["early"] == {"1": 1}
-    assert counted["kept"] == {"2": 1}
-
-
 async def test_avahi_finds_the_service_and_its_term_follows_a_takeover(
     classroom: Classroom,
 ) -> None:
