@@ -1,11 +1,11 @@
 """Takeover: how long phones wait when the host goes, and whether a vote is lost or doubled.
 
-A class on the namespace LAN: laptop with bridge and hosting tab, three phones that cast numbered
-votes every 25 ms. In each run the host's browser gets SIGKILL (or its tab is closed) and the time
-is taken until the first vote is acknowledged in the term of the next host. Kill and pages read the
-clock of the same machine. Given besides: until every phone has had one, and until a vote was
-acknowledged that was cast when the old host was certainly gone. Then the ledger is read by a
-newcomer: every acknowledged vote must be there exactly once. The laptop's tab comes back
+A class on the namespace LAN: laptop with bridge and hosting tab, three phones that cast a numbered
+vote every 100 ms each (``--interval``). In each run the host's browser gets SIGKILL (or its tab is
+closed) and the time is taken until the first vote is acknowledged in the term of the next host.
+Kill and pages read the clock of the same machine. Given besides: until every phone has had one, and
+until a vote was acknowledged that was cast when the old host was certainly gone. Then the ledger is
+read by a newcomer: every acknowledged vote must be there exactly once. The laptop's tab comes back
 (failback) before the next run.
 
 Baseline: the median time to acknowledge a vote in the same run while nothing went wrong.
@@ -26,7 +26,7 @@ from tests.e2e.ledger import Outcome, voting
 BAD = ("lost", "doubled", "invented", "unanswered")
 
 
-async def one_run(made: Classroom, mode: str) -> dict[str, Any]:
+async def one_run(made: Classroom, mode: str, interval: int) -> dict[str, Any]:
     """One takeover, and what it did to the votes."""
     await made.restore()
     cleared = await made.script({"type": "clear"})
@@ -34,7 +34,7 @@ async def one_run(made: Classroom, mode: str) -> dict[str, Any]:
     for tab in made.phone_tabs:
         await tab.page.evaluate("Object.assign(votes, {next: 1, acknowledged: [], refused: []})")
     outcome: Outcome
-    async with voting(made, made.phone_tabs) as outcome:
+    async with voting(made, made.phone_tabs, interval=interval) as outcome:
         for tab in made.phone_tabs:
             await tab.until("votes.acknowledged.length >= 20")
         host = made.presenter
@@ -61,12 +61,12 @@ async def one_run(made: Classroom, mode: str) -> dict[str, Any]:
     }
 
 
-async def measure(runs: int, mode: str) -> tuple[dict[str, Any], bool]:
+async def measure(runs: int, mode: str, interval: int) -> tuple[dict[str, Any], bool]:
     before = machine()
     done: list[dict[str, Any]] = []
     async with classroom(APPS / "ledger") as made:
         for number in range(1, runs + 1):
-            done.append(await one_run(made, mode))
+            done.append(await one_run(made, mode, interval))
             say(f"run {number}/{runs}: {done[-1]['first']:.0f} ms, {done[-1]['votes']} votes")
         problems = made.problems()
     quiet = summary([value for run in done for value in run["quiet"]])
@@ -76,6 +76,7 @@ async def measure(runs: int, mode: str) -> tuple[dict[str, Any], bool]:
         "benchmark": "takeover",
         "mode": mode,
         "runs": runs,
+        "votes_each_ms": interval,
         "first_acknowledged_vote_ms": first,
         "every_phone_served_ms": summary([run["every"] for run in done]),
         "cast_after_and_acknowledged_ms": summary([run["sent_after"] for run in done]),
@@ -95,6 +96,7 @@ if __name__ == "__main__":
     )
     parser.add_argument("--runs", type=int, default=20)
     parser.add_argument("--mode", choices=("kill", "close"), default="kill")
+    parser.add_argument("--interval", type=int, default=100, help="ms between a phone's votes")
     arguments = parser.parse_args()
-    result, ok = asyncio.run(measure(arguments.runs, arguments.mode))
+    result, ok = asyncio.run(measure(arguments.runs, arguments.mode, arguments.interval))
     finish(result, ok=ok)

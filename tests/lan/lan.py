@@ -65,8 +65,9 @@ def check_possible() -> None:
     if os.geteuid() != 0:
         raise LanError(
             "The LAN tests make network namespaces, which only root may. Run them with sudo, or "
-            "(after `make setup`) as root of a user namespace: unshare --map-root-user --net --mount "
-            "sh -c 'mount -t tmpfs tmpfs /run && ip link set lo up && exec make test'"
+            "(after `make setup`) as root of a user namespace: "
+            "unshare --map-root-user --net --mount sh -c 'mount -t tmpfs tmpfs /run "
+            "&& ip link set lo up && exec make test'"
         )
 
 
