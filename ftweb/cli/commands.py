@@ -25,6 +25,7 @@ def cli(context: click.Context) -> None:
     Examples:
       ftweb run examples/voting     serve an app on this network, open its page
       ftweb browse                  list the servers on this network
+      ftweb simulate                see that no fault loses a vote
 
     FTWEB_DEBUG=1 shows tracebacks and debug logs.
     """
@@ -138,6 +139,77 @@ def browse(timeout: float, as_json: bool) -> None:
     from ftweb.cli.browse import browse_network
 
     browse_network(timeout=timeout, as_json=as_json)
+
+
+@cli.command()
+@click.option(
+    "--schedules",
+    metavar="N",
+    type=click.IntRange(1),
+    default=200,
+    show_default=True,
+    help="How many schedules to run.",
+)
+@click.option(
+    "--seed", metavar="S", type=int, default=1, show_default=True, help="Of the first schedule."
+)
+@click.option(
+    "--jobs",
+    metavar="J",
+    type=click.IntRange(1),
+    help="Processes; default: one for each core.",
+)
+@click.option(
+    "--app",
+    "app_dir",
+    metavar="DIR",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Simulate this app, with what its simulation.py says people ask for and what must hold; "
+    "default: a vote and a few registers.",
+)
+@click.option(
+    "--replay",
+    metavar="SEED",
+    help="Run this one schedule and tell what happens; also a file with a smallest schedule.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def simulate(
+    schedules: int,
+    seed: int,
+    jobs: int | None,
+    app_dir: Path | None,
+    replay: str | None,
+    as_json: bool,
+) -> None:
+    """Run many fault schedules on virtual time, each from a seed.
+
+    A whole class runs in one process: bridge, tabs and network, with the real replicas, handlers
+    and client sessions. Tabs crash, freeze and leave, links fail, the bridge is killed; afterwards
+    each acknowledged vote must be there exactly once. The exit status is 1 if anything that
+    ftweb promises does not hold.
+
+    \b
+    Examples:
+      ftweb simulate                                200 schedules
+      ftweb simulate --schedules 100000 --seed 7
+      ftweb simulate --replay 42                    what happens in schedule 42
+      ftweb simulate --app my_app                   your own handlers and invariants
+      ftweb simulate --json                         for scripts
+    """
+    from ftweb.cli.simulate import SimulateOptions
+    from ftweb.cli.simulate import simulate as run_simulation
+
+    status = run_simulation(
+        SimulateOptions(
+            schedules=schedules,
+            seed=seed,
+            jobs=jobs,
+            app_dir=app_dir,
+            replay=replay,
+            as_json=as_json,
+        )
+    )
+    click.get_current_context().exit(status)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

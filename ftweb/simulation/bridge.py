@@ -11,10 +11,11 @@ outlives it; so does the number of the last epoch.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from ftweb import codec, frames
+from ftweb.app import Changed, Effect
 from ftweb.bridge.bootstrap import Genesis, beginning
 from ftweb.bridge.connection import GOING_AWAY, REPLACED, Connection, Registry
 from ftweb.bridge.relay import Here, Hosting, Relay
@@ -22,6 +23,7 @@ from ftweb.bridge.wire import Wire
 from ftweb.core import NodeId, Settings
 from ftweb.driver import Driver
 from ftweb.errors import FrameError, StorageError
+from ftweb.replica import NodeStatus
 from ftweb.simulation.disk import Kept, KeptInSqlite
 from ftweb.simulation.invariants import Checks, Violation
 from ftweb.simulation.network import Socket
@@ -86,7 +88,7 @@ class Bridge:
         new_machine: makes an empty state machine.
         compact_entries: how many applied entries make a snapshot.
         sqlite: keep the replica in the real storage.
-        page_of: gives the page behind a socket.
+        watch: shown the app's state after every change.
     """
 
     def __init__(
@@ -99,6 +101,7 @@ class Bridge:
         new_machine: Callable[[], CheckedMachine],
         compact_entries: int,
         sqlite: bool,
+        watch: Callable[[Any], None],
     ) -> None:
         self.world = world
         self.process = Process(world, "the bridge", self.crash)
@@ -112,6 +115,7 @@ class Bridge:
         self._new_machine = new_machine
         self._compact_entries = compact_entries
         self.disk: Kept | KeptInSqlite = KeptInSqlite() if sqlite else Kept()
+        self._watch = watch
         self._epoch = 0
         self._pages: dict[Socket, Page] = {}
 
@@ -171,7 +175,7 @@ class Bridge:
             send=self.relay.send,
             checks=self._checks,
             new_machine=self._new_machine,
-            listener=self.relay,
+            listener=self,
             server=None,
             settings=self._settings,
             compact_entries=self._compact_entries,
@@ -226,6 +230,22 @@ class Bridge:
         if not self.hosts or self.hosts[-1] != seen:
             self.hosts.append(seen)
             self.world.say(f"{hosting.host} hosts, epoch {hosting.epoch}, term {hosting.term}")
+
+    # --- the replica's listener: the relay, and whoever watches the state ---------------------
+
+    def applied(self, index: int, effects: Sequence[Effect]) -> None:
+        """See :class:`ftweb.replica.Listener`."""
+        self.relay.applied(index, effects)
+        if any(isinstance(effect, Changed) for effect in effects):
+            self._watch(self.node.replica.machine.state)
+
+    def restored(self) -> None:
+        """See :class:`ftweb.replica.Listener`."""
+        self.relay.restored()
+
+    def status(self, status: NodeStatus) -> None:
+        """See :class:`ftweb.replica.Listener`."""
+        self.relay.status(status)
 
     # --- sockets --------------------------------------------------------------------------
 

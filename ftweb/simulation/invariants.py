@@ -5,7 +5,7 @@ invariant               meaning
 ======================  ==========================================================================
 election safety         at most one leader per (epoch, term); a node votes once per term
 log matching            entries of the same (index, term) are the same, and so are their forerunners
-leader completeness     a leader holds every entry committed in its epoch before it led
+leader completeness     a leader holds every entry that was committed in an earlier term
 state machine safety    every replica applies the same entry at an index, and is then in the
                         same state
 commit needs a quorum   an entry is applied only after a majority of the voters has saved it
@@ -86,8 +86,8 @@ class Checks:
 
     def __init__(self, history: History) -> None:
         self.history = history
-        self.committed: dict[int, dict[int, Entry]] = {}
-        """By epoch and index."""
+        self.committed: dict[int, dict[int, tuple[Entry, int]]] = {}
+        """By epoch and index: the entry, and the term by which it was committed."""
         self.leaders: dict[tuple[int, int], str] = {}
         self._logs: dict[str, _Log] = {}
         self._entries: dict[tuple[int, int, int], tuple[Entry, int]] = {}
@@ -256,8 +256,9 @@ class Checks:
         if other != node.id:
             raise Violation("election safety", f"{other} and {node.id} both lead in term {term}")
         log = core._state.log
-        for index, entry in self.committed.get(epoch, {}).items():
-            if index > log.offset and log.term(index) != entry.term:
+        for index, (entry, committed_in) in self.committed.get(epoch, {}).items():
+            # A vote that comes late can still make a leader of a term that is over.
+            if committed_in < term and index > log.offset and log.term(index) != entry.term:
                 raise Violation(
                     "leader completeness",
                     f"{node.id} leads in term {term} without the committed entry {index}",
@@ -273,12 +274,12 @@ class Checks:
             known = committed.get(entry.index)
             if known is None:
                 self._needs_quorum(node, entry)
-                committed[entry.index] = entry
-            elif known.term != entry.term or known.data != entry.data:
+                committed[entry.index] = entry, core.term
+            elif known[0].term != entry.term or known[0].data != entry.data:
                 raise Violation(
                     "state machine safety",
                     f"{node.id} applied another entry {entry.index} (term {entry.term}) than was"
-                    f" applied before (term {known.term})",
+                    f" applied before (term {known[0].term})",
                 )
 
     def _needs_quorum(self, node: Node, entry: Entry) -> None:

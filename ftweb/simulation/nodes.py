@@ -21,9 +21,9 @@ from ftweb.simulation.invariants import Checks
 from ftweb.simulation.world import Process
 from ftweb.storage import Storage
 
-TURN: float = 0.5
-"""Milliseconds from a frame's arrival to the turn that deals with it: those that arrive
-meanwhile share the turn."""
+TURN: float = 1.5
+"""Milliseconds from a frame's arrival to the turn that deals with it, about what Pyodide takes:
+those that arrive meanwhile share the turn."""
 
 
 ROUNDING: float = 1e-6

@@ -87,6 +87,7 @@ class Plan:
         tabs: pages with a replica at the beginning; the first ``local`` are on the laptop.
         clients: pages without one.
         requests: asked while faults happen.
+        bursts: how many times people ask, all at once.
         duration: milliseconds of faults; then all is healed.
         low, high: delays of the network, in milliseconds and per hop.
         loss, repeat, reorder, damage: chances, per frame and hop.
@@ -103,6 +104,7 @@ class Plan:
     local: int = 1
     clients: int = 1
     requests: int = 75
+    bursts: int = 12
     duration: float = 4_000.0
     low: float = 1.0
     high: float = 5.0
@@ -124,7 +126,7 @@ def draw_plan(seed: int) -> Plan:
     """The schedule of a seed."""
     # A text, so that neighbouring seeds and the run's own generator have nothing in common.
     draw = random.Random(f"plan {seed}")
-    duration = draw.choice([3_000.0, 4_000.0, 5_000.0])
+    duration = draw.choice([2_500.0, 3_500.0])
     bad = draw.random() < 0.5
     low, high = draw.choice([(0.5, 3.0), (1.0, 10.0), (5.0, 40.0), (12.5, 62.5)])
     return Plan(
@@ -132,7 +134,8 @@ def draw_plan(seed: int) -> Plan:
         tabs=draw.choice([4, 4, 5, 5, 6]),
         local=draw.choice([0, 1, 1, 2]),
         clients=draw.choice([0, 1, 2]),
-        requests=draw.randrange(80, 100),
+        requests=draw.randrange(56, 72),
+        bursts=draw.choice([6, 10, 10, 16, 40]),
         duration=duration,
         low=low,
         high=high,
@@ -140,11 +143,11 @@ def draw_plan(seed: int) -> Plan:
         repeat=draw.choice([0.02, 0.1, 0.5]) if bad and draw.random() < 0.5 else 0.0,
         reorder=draw.choice([0.02, 0.2]) if bad and draw.random() < 0.5 else 0.0,
         damage=0.3 if draw.random() < 0.1 else 0.0,
-        heartbeat=draw.choice([150.0, 300.0, 300.0]),
+        heartbeat=draw.choice([150.0, 300.0, 450.0]),
         trailing_entries=draw.choice([0, 3, 20, 500]),
         snapshot_chunk=draw.choice([300, 2_000, 49_152]),
         compact_entries=draw.choice([8, 30, 1_000]),
-        sessions=draw.choice([3, 6, 4_000, 4_000, 4_000, 4_000]),
+        sessions=draw.choice([3, 4, 5]) if draw.random() < 0.05 else 4_000,
         sqlite=draw.random() < 0.15,
         careful=draw.random() < 0.75,
         faults=_draw_faults(draw, duration),
@@ -162,7 +165,7 @@ def _draw_faults(draw: random.Random, duration: float) -> tuple[Fault, ...]:
         Fault(
             at=round(draw.uniform(400.0, duration), 1),
             kind=kind,
-            lasts=round(draw.choice([100.0, 500.0, 1_000.0, 2_500.0]) * draw.uniform(0.5, 1.5), 1),
+            lasts=round(draw.choice([100.0, 400.0, 800.0, 2_000.0]) * draw.uniform(0.5, 1.5), 1),
             x=round(draw.random(), 4),
             y=round(draw.random(), 4),
         )

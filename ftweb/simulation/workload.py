@@ -7,17 +7,18 @@ counted twice shows; and it keeps registers, whose history must be linearizable.
 from __future__ import annotations
 
 import math
+import random
 from collections import defaultdict
-from collections.abc import Callable
 from typing import Any, Protocol
 
-from ftweb.app import Server, Source, init_server
+from ftweb.app import Server, init_server
 from ftweb.errors import Refusal
+from ftweb.simulation.app_support import Person
 from ftweb.simulation.history import History, Request
 from ftweb.simulation.invariants import Violation
 from ftweb.simulation.linearizability import Operation, is_linearizable
 
-REGISTERS = 3
+REGISTERS = 2
 
 
 class App(Protocol):
@@ -31,17 +32,18 @@ class App(Protocol):
     def initial_state(self) -> Any:
         """The state that it begins with."""
 
-    def request(self, draw: Callable[[], float], device: str, number: int) -> Any:
-        """What a person asks for next.
+    def request(self, person: Person, draw: random.Random) -> Any:
+        """What a person asks for next; None for nothing."""
 
-        Args:
-            draw: gives a number in [0, 1).
-            device: who asks.
-            number: of the request, counted over all.
-        """
-
-    def probe(self, number: int) -> Any:
+    def probe(self, person: Person, draw: random.Random) -> Any:
         """What is asked at the end, to see that requests are answered."""
+
+    def watch(self, state: Any) -> None:
+        """Look at the state after a change.
+
+        Raises:
+            Violation: it can never be like that.
+        """
 
     def judge(self, state: Any, history: History) -> None:
         """Look at the final state.
@@ -64,13 +66,12 @@ class Workload:
         server = init_server("simulated", state=self.initial_state())
 
         @server.on_receive
-        def receive(message: Any, source: Source) -> Any:
+        def receive(message: Any) -> Any:
             with server.change() as state:
                 match message["do"]:
                     case "vote":
                         vote = message["id"]
                         state["votes"][vote] = state["votes"].get(vote, 0) + 1
-                        state["ballots"][source.device_id] = message["choice"]
                         state["total"] += 1
                         if message.get("say"):
                             server.broadcast(vote)
@@ -94,27 +95,31 @@ class Workload:
 
     def initial_state(self) -> Any:
         """See :class:`App`."""
-        return {"votes": {}, "ballots": {}, "total": 0, "registers": {}}
+        return {"votes": {}, "total": 0, "registers": {}}
 
-    def request(self, draw: Callable[[], float], device: str, number: int) -> Any:
+    def request(self, person: Person, draw: random.Random) -> Any:
         """See :class:`App`."""
-        kind = draw()
-        if kind < 0.75:
+        number = person.number
+        kind = draw.random()
+        if kind < 0.85:
             choice = "none" if kind < 0.02 else "yes" if kind < 0.4 else "no"
             vote: dict[str, Any] = {"do": "vote", "id": f"v{number}", "choice": choice}
-            if kind > 0.7:
+            if kind > 0.8:
                 vote["say"] = True
             return vote
-        key = f"r{int(draw() * REGISTERS)}"
-        if kind < 0.84:
+        key = f"r{int(draw.random() * REGISTERS)}"
+        if kind < 0.91:
             return {"do": "read", "key": key}
-        if kind < 0.94:
+        if kind < 0.97:
             return {"do": "write", "key": key, "value": number}
-        return {"do": "swap", "key": key, "value": [int(draw() * number), number]}
+        return {"do": "swap", "key": key, "value": [int(draw.random() * number), number]}
 
-    def probe(self, number: int) -> Any:
+    def probe(self, person: Person, draw: random.Random) -> Any:
         """See :class:`App`."""
-        return {"do": "vote", "id": f"v{number}", "choice": "yes"}
+        return {"do": "vote", "id": f"v{person.number}", "choice": "yes"}
+
+    def watch(self, state: Any) -> None:
+        """See :class:`App`: the checks see to it."""
 
     def is_vote(self, payload: Any) -> bool:
         """See :class:`App`."""
