@@ -289,7 +289,9 @@ class Cluster:
         """Lets time pass: ticks nodes when they are due, delivers messages when they are."""
         end = self.now + duration
         self.stabilize()
+        turns = itertools.count()
         while True:
+            assert next(turns) < 1000 + 100 * duration, "a node is due again and again"
             due = self._queue[0][0] if self._queue else math.inf
             for member in self.members.values():
                 if member.alive and not member.paused:

@@ -61,6 +61,7 @@ class Single:
         settings: Settings = QUIET,
     ) -> None:
         self.now = NOW
+        self.turns = 0
         self.node = Node(
             node_id=A,
             settings=settings,
@@ -84,6 +85,8 @@ class Single:
         return self.sent()
 
     def tick_when_due(self) -> list[Message]:
+        self.turns += 1
+        assert self.turns < 1000, "due again and again"
         self.now = max(self.now, self.node.next_deadline())
         self.node.tick(self.now)
         return self.sent()
@@ -555,10 +558,12 @@ class TestConfigurations:
     ) -> None:
         """The bug of 2015: two leaders could each commit a change that the other lacked."""
         one = single()
+        one.step(append(B, 2, (1, 1), commit=1))  # the configuration itself is committed
         one.lead()
         new = Configuration(voters=(A, B, C, D))
         assert not one.node.change_configuration(new, one.now)
-        one.acknowledge(B)
+        one.acknowledge(B, 2)
+        assert one.node.commit_index == 2
         assert one.node.change_configuration(new, one.now)
 
     def test_none_while_another_is_pending(self, single: Callable[..., Single]) -> None:

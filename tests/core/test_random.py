@@ -298,6 +298,7 @@ class Chaos:
                 return False
             raise
         for attempt in range(3):  # a hand-over that was under way may still take the lead away
+            cluster.advance_until(lambda: cluster.leader() is not None, limit)
             leader = cluster.leader()
             assert leader is not None
             leader.node.propose(f"last {attempt}", cluster.now)
