@@ -325,6 +325,11 @@ class Bridge:
             socket.close_bridge(GOING_AWAY)
         self.sockets.clear()
 
+    def close(self) -> None:
+        """The schedule is over."""
+        if isinstance(self.disk, KeptInSqlite):
+            self.disk.close()
+
     def state(self) -> Any:
         """The app's state, as the bridge's replica has it."""
         return self.node.replica.machine.state

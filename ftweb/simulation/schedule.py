@@ -60,6 +60,8 @@ def run(
     except Exception as error:
         violation = Violation("no exception", f"{type(error).__name__}: {error}")
         violation.__cause__ = error
+    finally:
+        room.bridge.close()
     if violation is not None:
         room.world.say(f"VIOLATION {violation}")
     counts = dict(sorted(room.world.counts.items()))
