@@ -11,6 +11,7 @@ import gc
 import itertools
 import logging
 import math
+import multiprocessing
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -181,7 +182,9 @@ def _results(seeds: range, jobs: int, app_dir: Path | None) -> Iterator[list[tup
         for chunk in chunks:
             yield run_seeds(chunk, app_dir)
         return
-    with ProcessPoolExecutor(max_workers=jobs) as pool:
+    # Spawned, not forked: whoever calls may have threads, as a progress bar does.
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(max_workers=jobs, mp_context=spawn) as pool:
         # Only a few chunks ahead: a hundred thousand futures would be a lot to hold.
         running: set[Future[list[tuple[Result, float]]]] = {
             pool.submit(run_seeds, chunk, app_dir) for chunk in itertools.islice(chunks, 2 * jobs)

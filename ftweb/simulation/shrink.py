@@ -43,7 +43,7 @@ def shrink(
     invariant: str,
     *,
     app: App | None = None,
-    budget: int = BUDGET,
+    budget: int | None = None,
     on_try: Callable[[Plan], None] = lambda plan: None,
 ) -> Plan:
     """Make a plan smaller.
@@ -52,9 +52,10 @@ def shrink(
         plan: shows a violation.
         invariant: of which the violation is.
         app: what runs.
-        budget: schedules that may be tried.
+        budget: schedules that may be tried; None: ``BUDGET``.
         on_try: told of each smaller plan that still shows it.
     """
+    budget = BUDGET if budget is None else budget
     tried = 0
     progress = True
     while progress and tried < budget:

@@ -107,5 +107,5 @@ def test_somebody_has_to_say_what_is_asked(make_app: Callable[..., Path]) -> Non
 
 
 def test_errors_in_the_simulation_are_told(make_app: Callable[..., Path]) -> None:
-    with pytest.raises(AppLoadError, match="simulation.py: ZeroDivisionError"):
+    with pytest.raises(AppLoadError, match=r"simulation\.py: ZeroDivisionError"):
         AuthorsApp(make_app(GOOD, "import ftweb.simulation\n1 / 0"))

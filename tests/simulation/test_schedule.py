@@ -17,9 +17,6 @@ FIRST = int(os.environ.get("FTWEB_SIMULATE_SEED", "1"))
 SCHEDULES = int(os.environ.get("FTWEB_SIMULATE", "1600"))
 """About a minute on two cores. ``FTWEB_SIMULATE=100000 pytest tests/simulation`` runs more."""
 
-REGRESSIONS: dict[str, int] = {}
-"""Seeds that once showed a violation, by what it was."""
-
 
 def test_no_schedule_shows_a_violation() -> None:
     summary = run_many(range(FIRST, FIRST + SCHEDULES), jobs=os.cpu_count() or 1)
@@ -29,11 +26,6 @@ def test_no_schedule_shows_a_violation() -> None:
     assert summary.with_votes >= 0.95 * SCHEDULES
     assert summary.with_five_nodes == SCHEDULES
     assert summary.with_host_change >= 0.5 * SCHEDULES
-
-
-@pytest.mark.parametrize("name", REGRESSIONS)
-def test_what_was_found_once_stays_away(name: str) -> None:
-    assert run(draw_plan(REGRESSIONS[name])).violation is None
 
 
 def test_a_seed_gives_the_same_trace_in_another_process() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 
 import pytest
 
@@ -23,7 +24,7 @@ def schedules_until_caught(bug: Bug) -> tuple[int, str]:
 
 @pytest.mark.parametrize("name", BUGS)
 def test_planted_bug_is_caught(
-    name: str, monkeypatch: pytest.MonkeyPatch, record_property: pytest.RecordProperty
+    name: str, monkeypatch: pytest.MonkeyPatch, record_property: Callable[[str, object], None]
 ) -> None:
     logging.disable(logging.CRITICAL)
     try:
