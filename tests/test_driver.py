@@ -144,6 +144,13 @@ class Cluster:
         self.tell_directory()
         return member
 
+    async def laptop(self) -> tuple[Member, Member]:
+        """What every class begins with: a bridge, and a tab beside it that hosts."""
+        bridge = self.add("laptop", kind="bridge", first=True)
+        tab = self.add("laptop")
+        await self.until_hosted_by(tab)
+        return bridge, tab
+
     def relay(self, frame: frames.Frame) -> None:
         assert isinstance(frame, frames.Raft)
         if NodeId(frame.sender) in self.members and (to := self.members.get(NodeId(frame.to))):
@@ -246,9 +253,7 @@ async def running_cluster() -> AsyncIterator[Cluster]:
 
 async def test_first_tab_gets_the_lead_from_the_bridge_and_hosts() -> None:
     async with running_cluster() as c:
-        bridge = c.add("laptop", kind="bridge", first=True)
-        tab = c.add("laptop")
-        await c.until_hosted_by(tab)
+        bridge, tab = await c.laptop()
         await c.until(lambda: bridge.driver.status.leader_id == tab.node_id)
         assert bridge.driver.status.voters == (bridge.node_id,)
         assert tab.driver.status.role is Role.LEADER
@@ -260,9 +265,7 @@ async def test_first_tab_gets_the_lead_from_the_bridge_and_hosts() -> None:
 
 async def test_repeated_request_has_one_effect_and_one_reply_across_hosts() -> None:
     async with running_cluster() as c:
-        bridge = c.add("laptop", kind="bridge", first=True)
-        tab = c.add("laptop")
-        await c.until_hosted_by(tab)
+        bridge, tab = await c.laptop()
         phone = c.add("phone")
         await c.until(lambda: phone.node_id in bridge.driver.status.voters)
         session = await c.open("ann", bridge)
@@ -320,9 +323,7 @@ async def test_better_host_gets_the_lead_back_and_requests_wait_meanwhile() -> N
 
 async def test_failing_handler_changes_nothing_and_its_error_is_a_reply() -> None:
     async with running_cluster() as c:
-        bridge = c.add("laptop", kind="bridge", first=True)
-        tab = c.add("laptop")
-        await c.until_hosted_by(tab)
+        bridge, _tab = await c.laptop()
         session = await c.open("ann", bridge)
         failed = await c.request("ann", session, 1, "fail", bridge)
         assert failed.error is not None
@@ -334,9 +335,7 @@ async def test_failing_handler_changes_nothing_and_its_error_is_a_reply() -> Non
 
 async def test_slow_asynchronous_handler_does_not_hold_up_consensus() -> None:
     async with running_cluster() as c:
-        bridge = c.add("laptop", kind="bridge", first=True)
-        tab = c.add("laptop")
-        await c.until_hosted_by(tab)
+        bridge, tab = await c.laptop()
         session = await c.open("ann", bridge)
         term = tab.driver.node.term
         for serial in range(1, 41):  # two seconds of handlers, more than an election timeout
@@ -348,9 +347,7 @@ async def test_slow_asynchronous_handler_does_not_hold_up_consensus() -> None:
 
 async def test_full_disk_acknowledges_nothing() -> None:
     async with running_cluster() as c:
-        bridge = c.add("laptop", kind="bridge", first=True)
-        tab = c.add("laptop")
-        await c.until_hosted_by(tab)
+        bridge, _tab = await c.laptop()
         session = await c.open("ann", bridge)
         assert isinstance(bridge.storage, FirstStorage)
         bridge.storage.full = True
@@ -362,9 +359,7 @@ async def test_full_disk_acknowledges_nothing() -> None:
 
 async def test_late_tab_catches_up_from_a_snapshot() -> None:
     async with running_cluster() as c:
-        bridge = c.add("laptop", kind="bridge", first=True)
-        tab = c.add("laptop")
-        await c.until_hosted_by(tab)
+        bridge, _tab = await c.laptop()
         session = await c.open("ann", bridge)
 
         def replied(serial: int) -> bool:
@@ -384,9 +379,7 @@ async def test_late_tab_catches_up_from_a_snapshot() -> None:
 
 async def test_frames_of_a_replaced_epoch_are_dropped_and_newer_ones_joined() -> None:
     async with running_cluster() as c:
-        bridge = c.add("laptop", kind="bridge", first=True)
-        tab = c.add("laptop")
-        await c.until_hosted_by(tab)
+        bridge, tab = await c.laptop()
         before = tab.driver.status
         nothing = msgspec.Raw(b"{}")
         stale = frames.Raft(

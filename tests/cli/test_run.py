@@ -14,23 +14,10 @@ from typing import Any
 
 import pytest
 
-from ftweb.bridge.assets import find_runtime
 from ftweb.client import connect
-from ftweb.errors import AppLoadError
 
 LOCAL = ("--host", "127.0.0.1", "--no-mdns")
 """No traffic but on this machine."""
-
-
-def runtime_is_built() -> bool:
-    try:
-        find_runtime()
-    except AppLoadError:
-        return False
-    return True
-
-
-needs_runtime = pytest.mark.skipif(not runtime_is_built(), reason="make setup builds the runtime")
 
 
 # --- what is refused before anything starts -------------------------------------------------
@@ -93,7 +80,6 @@ def test_tracebacks_only_on_request(ftweb: Any, tmp_path: Path) -> None:
 # --- running --------------------------------------------------------------------------------
 
 
-@needs_runtime
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_json_then_a_clean_end(ftweb: Any, app: Path, port: int, number: int) -> None:
     process = ftweb.start("run", app, *LOCAL, "--port", str(port), "--json")
@@ -111,7 +97,6 @@ def test_json_then_a_clean_end(ftweb: Any, app: Path, port: int, number: int) ->
     assert "Traceback" not in err
 
 
-@needs_runtime
 def test_the_same_command_is_the_same_server(ftweb: Any, app: Path, port: int) -> None:
     def run(*more: str) -> dict[str, Any]:
         process = ftweb.start("run", app, *LOCAL, "--port", str(port), "--json", *more)
@@ -130,7 +115,6 @@ def test_the_same_command_is_the_same_server(ftweb: Any, app: Path, port: int) -
     assert stat.S_IMODE((Path(data) / "identity.json").stat().st_mode) == 0o600
 
 
-@needs_runtime
 async def test_what_people_see(ftweb: Any, app: Path, port: int) -> None:
     process = ftweb.start("run", app, *LOCAL, "--port", str(port))
     said = ""
@@ -154,7 +138,6 @@ async def test_what_people_see(ftweb: Any, app: Path, port: int) -> None:
     assert "Stopped" in out
 
 
-@needs_runtime
 @pytest.mark.parametrize("options,opened", [((), True), (("--no-browser",), False)])
 def test_the_presenters_page_is_opened(
     ftweb: Any, app: Path, port: int, tmp_path: Path, options: tuple[str, ...], opened: bool
@@ -178,7 +161,6 @@ def test_the_presenters_page_is_opened(
         os.close(reader)
 
 
-@needs_runtime
 def test_a_port_of_the_systems_choice(ftweb: Any, app: Path) -> None:
     process = ftweb.start("run", app, *LOCAL, "--port", "0", "--json")
     told = ftweb.first_line(process)
@@ -187,7 +169,6 @@ def test_a_port_of_the_systems_choice(ftweb: Any, app: Path) -> None:
     assert ftweb.stop(process)[0] == 0
 
 
-@needs_runtime
 def test_an_app_with_one_page_for_everybody(ftweb: Any, app: Path, port: int) -> None:
     (app / "pages" / "presenter.html").unlink()
     process = ftweb.start("run", app, *LOCAL, "--port", str(port), "--json")
@@ -198,7 +179,6 @@ def test_an_app_with_one_page_for_everybody(ftweb: Any, app: Path, port: int) ->
     assert ftweb.stop(process)[0] == 0
 
 
-@needs_runtime
 def test_two_of_the_same(ftweb: Any, app: Path, port: int) -> None:
     first = ftweb.start("run", app, *LOCAL, "--port", str(port), "--json")
     ftweb.first_line(first)
