@@ -32,7 +32,7 @@ from ftweb.app import Effect, Replied
 from ftweb.app.effects import Changed
 from ftweb.client.events import Replied as Told
 from ftweb.core import Entry, EntryKind, HardState, Role, Snapshot
-from ftweb.core.types import Configuration, Json, NodeId
+from ftweb.core.types import Configuration, Json
 from ftweb.frames import Failure
 from ftweb.simulation.history import UNKNOWN_CODES, History
 
@@ -89,7 +89,8 @@ class Checks:
         self.committed: dict[int, dict[int, tuple[Entry, int]]] = {}
         """By epoch and index: the entry, and the term by which it was committed."""
         self.leaders: dict[tuple[int, int], str] = {}
-        self._logs: dict[str, _Log] = {}
+        self._logs: dict[tuple[str, int], _Log] = {}
+        """By node and epoch: what it had saved before it went on to another one counts there."""
         self._entries: dict[tuple[int, int, int], tuple[Entry, int]] = {}
         """(epoch, index, term) → the entry, and the term before it."""
         self._votes: dict[tuple[str, int, int], str] = {}
@@ -112,9 +113,9 @@ class Checks:
         entries: Sequence[Entry],
     ) -> None:
         """See :class:`ftweb.simulation.disk.Watcher`."""
-        log = self._logs.get(node)
-        if log is None or log.epoch != epoch:
-            log = self._logs[node] = _Log(epoch)
+        log = self._logs.get((node, epoch))
+        if log is None:
+            log = self._logs[node, epoch] = _Log(epoch)
         if hard_state is not None and hard_state.vote is not None:
             voted = self._votes.setdefault((node, epoch, hard_state.term), hard_state.vote)
             if voted != hard_state.vote:
@@ -299,8 +300,8 @@ class Checks:
     def _majority_has_saved(self, configuration: Configuration, epoch: int, entry: Entry) -> bool:
         holders = 0
         for voter in configuration.voters:
-            log = self._logs.get(voter)
-            if log is not None and log.epoch == epoch and log.holds(entry.index, entry.term):
+            log = self._logs.get((voter, epoch))
+            if log is not None and log.holds(entry.index, entry.term):
                 holders += 1
         return holders > len(configuration.voters) // 2
 
@@ -329,17 +330,6 @@ class Checks:
         if message in seen:
             raise Violation("message once", f"{client} was given message {message} twice")
         seen.append(message)
-
-    # --- the end --------------------------------------------------------------------------
-
-    def changed(self, client: str, serial: int) -> bool:
-        """Whether a request has changed the state."""
-        return (client, serial) in self._changed
-
-    def saved_by(self, node: NodeId) -> int:
-        """How far a node's saved log goes."""
-        log = self._logs.get(node)
-        return log.last if log is not None else 0
 
 
 _LATE_CODES = UNKNOWN_CODES | {"serial_acknowledged"}

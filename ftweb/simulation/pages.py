@@ -62,6 +62,8 @@ class Page:
         self.local = link.local
         self.visible = visible
         self.presenter = presenter
+        self.has_replica = replica
+        self.leaving = False
         self.process = Process(room.world, f"page {number}", self.crash)
         self.session = ClientSession(
             client_key=f"{number:032x}",
@@ -260,6 +262,7 @@ class Page:
         if not self.process.alive:
             return
         if self.node is not None and self.node.replica.status.hosting:
+            self.leaving = True
             self.node.replica.hand_over()
             self.process.call_later(0.3, self._bye)
         else:

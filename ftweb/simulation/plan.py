@@ -126,7 +126,7 @@ def draw_plan(seed: int) -> Plan:
     """The schedule of a seed."""
     # A text, so that neighbouring seeds and the run's own generator have nothing in common.
     draw = random.Random(f"plan {seed}")
-    duration = draw.choice([2_500.0, 3_500.0])
+    duration = draw.choice([2_000.0, 3_000.0])
     bad = draw.random() < 0.5
     low, high = draw.choice([(0.5, 3.0), (1.0, 10.0), (5.0, 40.0), (12.5, 62.5)])
     return Plan(
@@ -134,8 +134,8 @@ def draw_plan(seed: int) -> Plan:
         tabs=draw.choice([4, 4, 5, 5, 6]),
         local=draw.choice([0, 1, 1, 2]),
         clients=draw.choice([0, 1, 2]),
-        requests=draw.randrange(56, 72),
-        bursts=draw.choice([6, 10, 10, 16, 40]),
+        requests=draw.randrange(56, 66),
+        bursts=draw.choice([4, 6, 6, 10, 30]),
         duration=duration,
         low=low,
         high=high,
@@ -143,7 +143,7 @@ def draw_plan(seed: int) -> Plan:
         repeat=draw.choice([0.02, 0.1, 0.5]) if bad and draw.random() < 0.5 else 0.0,
         reorder=draw.choice([0.02, 0.2]) if bad and draw.random() < 0.5 else 0.0,
         damage=0.3 if draw.random() < 0.1 else 0.0,
-        heartbeat=draw.choice([150.0, 300.0, 450.0]),
+        heartbeat=draw.choice([150.0, 450.0, 600.0]),
         trailing_entries=draw.choice([0, 3, 20, 500]),
         snapshot_chunk=draw.choice([300, 2_000, 49_152]),
         compact_entries=draw.choice([8, 30, 1_000]),
@@ -166,8 +166,8 @@ def _draw_faults(draw: random.Random, duration: float) -> tuple[Fault, ...]:
             at=round(draw.uniform(400.0, duration), 1),
             kind=kind,
             lasts=round(draw.choice([100.0, 400.0, 800.0, 2_000.0]) * draw.uniform(0.5, 1.5), 1),
-            x=round(draw.random(), 4),
-            y=round(draw.random(), 4),
+            x=draw.randrange(10_000) / 10_000,
+            y=draw.randrange(10_000) / 10_000,
         )
         for kind in kinds
     ]

