@@ -32,7 +32,7 @@ from ftweb.app import Effect, Replied
 from ftweb.app.effects import Changed
 from ftweb.client.events import Replied as Told
 from ftweb.core import Entry, EntryKind, HardState, Role, Snapshot
-from ftweb.core.types import Configuration, Json
+from ftweb.core.types import Json
 from ftweb.frames import Failure
 from ftweb.simulation.history import UNKNOWN_CODES, History
 
@@ -64,7 +64,7 @@ class Violation(Exception):  # noqa: N818 - a finding, not an error of the simul
 class _Log:
     """What one node has saved in one epoch."""
 
-    __slots__ = ("base", "epoch", "last", "terms")
+    __slots__ = ("base", "epoch", "last", "terms", "voters")
 
     def __init__(self, epoch: int) -> None:
         self.epoch = epoch
@@ -72,6 +72,8 @@ class _Log:
         """Index of the snapshot."""
         self.terms: dict[int, int] = {}
         self.last = 0
+        self.voters: dict[int, list[str]] = {}
+        """Of the configurations among its entries."""
 
     def holds(self, index: int, term: int) -> bool:
         return index <= self.base or self.terms.get(index) == term
@@ -127,6 +129,7 @@ class Checks:
         if snapshot is not None:
             log.base = log.last = snapshot.last_index
             log.terms.clear()
+            log.voters.clear()
         if entries:
             self._saved_entries(node, log, entries)
 
@@ -134,6 +137,7 @@ class Checks:
         first = entries[0].index
         for index in range(first, log.last + 1):
             log.terms.pop(index, None)
+            log.voters.pop(index, None)
         before = log.terms.get(first - 1, 0)
         for entry in entries:
             key = (log.epoch, entry.index, entry.term)
@@ -146,6 +150,8 @@ class Checks:
                     f"entry {entry.index} of term {entry.term} is not the same on {node}",
                 )
             log.terms[entry.index] = before = entry.term
+            if entry.kind is EntryKind.CONFIGURATION:
+                log.voters[entry.index] = entry.data["voters"]
         log.last = entries[-1].index
 
     # --- applying -------------------------------------------------------------------------
@@ -284,11 +290,18 @@ class Checks:
                 )
 
     def _needs_quorum(self, node: Node, entry: Entry) -> None:
-        """By one of the configurations that may have been in force at the commit."""
-        log = node.replica.node._state.log
-        for _, configuration in reversed(log._configurations):
-            if self._majority_has_saved(configuration, node.replica.epoch, entry):
-                return
+        """By a configuration that may have been in force at the commit: this node's own, or one
+        that the leader has appended since and has not sent it yet."""
+        core = node.replica.node
+        epoch = node.replica.epoch
+        candidates: list[Sequence[str]] = [
+            configuration.voters for _, configuration in reversed(core._state.log._configurations)
+        ]
+        leader = self._logs.get((self.leaders.get((epoch, core.term), ""), epoch))
+        if leader is not None:
+            candidates += leader.voters.values()
+        if any(self._majority_has_saved(voters, epoch, entry) for voters in candidates):
+            return
         if entry.kind is EntryKind.CONFIGURATION and entry.index <= 2:
             return  # what a history begins with
         raise Violation(
@@ -297,13 +310,13 @@ class Checks:
             " saved",
         )
 
-    def _majority_has_saved(self, configuration: Configuration, epoch: int, entry: Entry) -> bool:
+    def _majority_has_saved(self, voters: Sequence[str], epoch: int, entry: Entry) -> bool:
         holders = 0
-        for voter in configuration.voters:
+        for voter in voters:
             log = self._logs.get((voter, epoch))
             if log is not None and log.holds(entry.index, entry.term):
                 holders += 1
-        return holders > len(configuration.voters) // 2
+        return holders > len(voters) // 2
 
     # --- clients --------------------------------------------------------------------------
 
