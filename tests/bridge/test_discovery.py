@@ -113,8 +113,14 @@ async def test_the_second_of_a_name_gets_another(caplog: pytest.LogCaptureFixtur
 
 async def test_browsing_ends_in_time_and_does_not_cut_the_consumer_off() -> None:
     loop = asyncio.get_running_loop()
-    begun = loop.time()
-    async with publisher("brief"):
+    late = asyncio.Event()
+    finished = 0
+    async with publisher("brief") as mine:
+        await published(mine)
+        begun = loop.time()
         async for _ in browse(1.0, interfaces=LOOPBACK):
-            await asyncio.sleep(1.2)  # the consumer's own time is its own
+            loop.call_at(begun + 1.2, late.set)  # busy until after the browsing's end
+            await late.wait()
+            finished += 1
+    assert finished >= 1
     assert 1.0 <= loop.time() - begun < PATIENCE

@@ -125,7 +125,7 @@ async def main():
         properties={"path": "/", "term": "7"})
     await zeroconf.async_register_service(info)
     print("published", flush=True)
-    await asyncio.sleep(300)
+    await asyncio.Event().wait()  # until it is ended
 
 asyncio.run(main())
 """
