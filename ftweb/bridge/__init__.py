@@ -1,7 +1,7 @@
 """The bridge: the process on a laptop that joins browser tabs into one group.
 
-It serves the pages and the runtime, relays frames between the tabs, publishes the server over
-mDNS and keeps a durable replica. It never runs an app's handlers.
+It serves the pages and the runtime, relays frames between the tabs (:mod:`ftweb.relay`), publishes
+the server over mDNS and keeps a durable replica. It never runs an app's handlers.
 
 In dependency order::
 
@@ -12,15 +12,10 @@ In dependency order::
     assets       every file that is served, with its headers
     security     exact Host and Origin checks, token comparison, derived ids
     wire         a WebSocket as the bridge needs it, below what ASGI offers
-    connection   one client's socket, and the registry of all
     sockets      joining, limits and the reading loop
     storage      the replica in SQLite
     bootstrap    how a history begins, and how it goes on after a restart
     continuing   going on when the quorum is gone for good
-    inflight     requests on their way, and those that killed their host
-    stream       what clients get from the replica
-    directory    which nodes are reachable, and which have just gone
-    relay        where each frame goes
     health       how the bridge is
     publishing   the server on the LAN, by mDNS
     discovery    finding servers, by mDNS

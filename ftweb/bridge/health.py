@@ -28,8 +28,8 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from ftweb.bridge.connection import Registry
-from ftweb.bridge.relay import Relay
+from ftweb.relay.connection import Registry
+from ftweb.relay.relay import Relay
 
 
 def version() -> str:

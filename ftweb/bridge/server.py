@@ -34,10 +34,8 @@ from ftweb.bridge.assets import Assets, find_runtime
 from ftweb.bridge.bootstrap import Genesis, begin_epoch, next_epoch
 from ftweb.bridge.bundle import make_bundle
 from ftweb.bridge.config import BridgeConfig
-from ftweb.bridge.connection import Registry
 from ftweb.bridge.continuing import Continuing
 from ftweb.bridge.publishing import Publisher, Record, host_name
-from ftweb.bridge.relay import Here, Hosting, Relay
 from ftweb.bridge.security import AllowedHosts, Guard
 from ftweb.bridge.sockets import Sockets
 from ftweb.bridge.storage import DATABASE_FILE, SqliteStorage
@@ -46,6 +44,8 @@ from ftweb.core import NodeId
 from ftweb.driver import Clock, Driver
 from ftweb.errors import FtwebError
 from ftweb.limits import FRAME_BYTES, HTTP_CONCURRENCY, HTTP_HEADER_BYTES, UNSENT_BYTES
+from ftweb.relay.connection import Registry
+from ftweb.relay.relay import Here, Hosting, Relay
 
 _log = logging.getLogger(__name__)
 

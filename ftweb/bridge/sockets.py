@@ -27,9 +27,8 @@ import msgspec
 from ftweb import codec, frames
 from ftweb.bridge.bucket import TokenBucket
 from ftweb.bridge.config import Identity
-from ftweb.bridge.connection import GOING_AWAY, REPLACED, SILENT, Connection, Registry, fail
 from ftweb.bridge.security import Receive, Scope, Send, check_token, client_id, device_id
-from ftweb.bridge.wire import EXTENSION, Wire
+from ftweb.bridge.wire import EXTENSION
 from ftweb.errors import FrameError
 from ftweb.limits import (
     CLIENT_FRAMES_PER_SECOND,
@@ -39,6 +38,8 @@ from ftweb.limits import (
     REPLICA_FRAMES_PER_SECOND,
     SILENCE_SECONDS,
 )
+from ftweb.relay.connection import GOING_AWAY, REPLACED, SILENT, Connection, Registry, fail
+from ftweb.relay.wire import Wire
 
 _log = logging.getLogger(__name__)
 
@@ -48,7 +49,7 @@ is not empty never waits by itself."""
 
 
 class Router(Protocol):
-    """Who decides where frames go (:class:`ftweb.bridge.relay.Relay`)."""
+    """Who decides where frames go (:class:`ftweb.relay.relay.Relay`)."""
 
     def joined(self, connection: Connection, hello: frames.Hello) -> None:
         """A client has joined and is in the registry."""

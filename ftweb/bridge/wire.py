@@ -4,9 +4,9 @@ ASGI's ``send`` waits while a peer does not read, so each of 500 clients would n
 queue of its own, the same change would be framed 500 times, and a peer that never reads could
 not be got rid of. Here instead:
 
-1. :class:`Wire` writes to the transport directly. The transport's own buffer is the outgoing
-   queue: :attr:`Wire.backlog` says how full it is, the caller sets the bound.
-2. :func:`prepare` frames a text once for any number of clients. That is right because no
+1. :class:`SocketWire` writes to the transport directly. The transport's own buffer is the outgoing
+   queue: :attr:`SocketWire.backlog` says how full it is, the caller sets the bound.
+2. :func:`framed` frames a text once for any number of clients. That is right because no
    extension is negotiated and frames from a server are not masked.
 3. Every close has a deadline: whoever does not read is cut off.
 
@@ -35,18 +35,21 @@ from ftweb.limits import (
     RATE_BURST_SECONDS,
     REPLICA_FRAMES_PER_SECOND,
 )
+from ftweb.relay.wire import Prepared
 
 EXTENSION = "ftweb.wire"
-"""Where the ASGI scope's ``extensions`` hold the :class:`Wire`."""
+"""Where the ASGI scope's ``extensions`` hold the :class:`SocketWire`."""
 
 
-def prepare(text: str) -> bytes:
-    """Frame a text as one unmasked WebSocket message, to be written to any number of clients."""
-    return Frame(Opcode.TEXT, text.encode()).serialize(mask=False)
+def framed(prepared: Prepared) -> bytes:
+    """A text as one unmasked WebSocket message: made once, written to any number of clients."""
+    if prepared.framed is None:
+        prepared.framed = Frame(Opcode.TEXT, prepared.text.encode()).serialize(mask=False)
+    return prepared.framed
 
 
-class Wire:
-    """The sending side of one accepted WebSocket."""
+class SocketWire:
+    """The sending side of one accepted WebSocket: a :class:`ftweb.relay.wire.Wire`."""
 
     def __init__(self, protocol: BoundedWebSocket) -> None:
         self._protocol = protocol
@@ -62,10 +65,10 @@ class Wire:
         protocol = self._protocol
         return protocol.close_sent or protocol.disconnected or protocol.transport.is_closing()
 
-    def write(self, prepared: bytes) -> None:
+    def write(self, prepared: Prepared) -> None:
         """Queue a prepared frame. Never blocks; dropped when the socket is closing."""
         if not self.closing:
-            self._protocol.transport.write(prepared)
+            self._protocol.transport.write(framed(prepared))
 
     def close(self, code: int, reason: str = "") -> None:
         """Start closing: the reader gets its disconnect, a peer that does not answer is cut."""
@@ -73,7 +76,7 @@ class Wire:
 
 
 class BoundedWebSocket(WebSocketsSansIOProtocol):
-    """Uvicorn's WebSocket protocol, with a :class:`Wire` in the scope and the rules above."""
+    """Uvicorn's WebSocket protocol, with a :class:`SocketWire` in the scope and the rules above."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -85,7 +88,7 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
 
     async def run_asgi(self) -> None:
         scope = cast(dict[str, Any], self.scope)
-        scope["extensions"][EXTENSION] = Wire(self)
+        scope["extensions"][EXTENSION] = SocketWire(self)
         await super().run_asgi()
 
     def start_closing(self, code: int, reason: str) -> None:
@@ -118,7 +121,7 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
                 code="too_large",
                 message=f"A frame may have {FRAME_BYTES} bytes at most; send less at once.",
             )
-            self.transport.write(prepare(codec.encode(error)))
+            self.transport.write(framed(Prepared(codec.encode(error))))
         self.queue.put_nowait(
             {"type": "websocket.disconnect", "code": close.code, "reason": close.reason}
         )

@@ -34,7 +34,7 @@ module                              concept
 ==================================  =============================================================
 
 What is taken over from outside: sockets do not exist (the seam is
-:class:`ftweb.bridge.wire.Wire`), nor do tokens and rates; a page's part is played by the Python
+:class:`ftweb.relay.wire.Wire`), nor do tokens and rates; a page's part is played by the Python
 client session, whose TypeScript twin has tests of its own.
 """
 

@@ -1,6 +1,6 @@
 """The bridge: the real relay, registry, stream and bookkeeping, behind simulated sockets.
 
-What is simulated is what lies below :class:`ftweb.bridge.relay.Relay`: the wire, the loop's
+What is simulated is what lies below :class:`ftweb.relay.relay.Relay`: the wire, the loop's
 timers, and the few lines by which :mod:`ftweb.bridge.sockets` joins a client and reads its
 frames. Tokens and rates are not checked here: they have tests of their own.
 
@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any, cast
 from ftweb import codec, frames
 from ftweb.app import Changed, Effect
 from ftweb.bridge.bootstrap import Genesis, beginning
-from ftweb.bridge.connection import GOING_AWAY, REPLACED, Connection, Registry
-from ftweb.bridge.relay import Here, Hosting, Relay
-from ftweb.bridge.wire import Wire
 from ftweb.core import NodeId, Settings
 from ftweb.driver import Driver
 from ftweb.errors import FrameError, StorageError
+from ftweb.relay.connection import GOING_AWAY, REPLACED, Connection, Registry
+from ftweb.relay.relay import Here, Hosting, Relay
+from ftweb.relay.wire import Prepared
 from ftweb.replica import NodeStatus
 from ftweb.simulation.disk import Kept, KeptInSqlite
 from ftweb.simulation.invariants import Checks, Violation
@@ -39,7 +39,7 @@ LAPTOP = "laptop"
 
 
 class SimulatedWire:
-    """Takes the place of :class:`ftweb.bridge.wire.Wire`."""
+    """A :class:`ftweb.relay.wire.Wire`."""
 
     def __init__(self, socket: Socket, closed: Callable[[], object]) -> None:
         self._socket = socket
@@ -48,33 +48,26 @@ class SimulatedWire:
 
     @property
     def backlog(self) -> int:
-        """See :class:`~ftweb.bridge.wire.Wire`; what is on its way is not counted."""
+        """See :class:`~ftweb.relay.wire.Wire`; what is on its way is not counted."""
         way = self._socket.link.down
         return self._socket.unread if way.cut or way.clogged else 0
 
     @property
     def closing(self) -> bool:
-        """See :class:`~ftweb.bridge.wire.Wire`."""
+        """See :class:`~ftweb.relay.wire.Wire`."""
         return self._closing or not self._socket.open
 
-    def write(self, prepared: bytes) -> None:
-        """See :class:`~ftweb.bridge.wire.Wire`."""
+    def write(self, prepared: Prepared) -> None:
+        """See :class:`~ftweb.relay.wire.Wire`."""
         if not self.closing:
-            self._socket.to_page(unframed(prepared))
+            self._socket.to_page(prepared.text)
 
     def close(self, code: int, reason: str = "") -> None:
-        """See :class:`~ftweb.bridge.wire.Wire`."""
+        """See :class:`~ftweb.relay.wire.Wire`."""
         if not self.closing:
             self._closing = True
             self._socket.close_bridge(code)
             self._closed()
-
-
-def unframed(prepared: bytes) -> str:
-    """The text of what :func:`ftweb.bridge.wire.prepare` framed (RFC 6455, section 5.2)."""
-    length = prepared[1] & 0x7F
-    start = 2 if length < 126 else 4 if length == 126 else 10
-    return prepared[start:].decode()
 
 
 class Bridge:
@@ -296,10 +289,7 @@ class Bridge:
             socket.close_bridge(4400)
             return
         connection = Connection(
-            wire=cast(
-                Wire,
-                SimulatedWire(socket, lambda: self.process.call_later(0, self._forget, socket)),
-            ),
+            wire=SimulatedWire(socket, lambda: self.process.call_later(0, self._forget, socket)),
             client_id=page.client_id,
             device_id=page.device,
             presenter=page.presenter,

@@ -7,8 +7,8 @@ from typing import cast
 import pytest
 
 from ftweb.bridge import health
-from ftweb.bridge.connection import Registry
-from ftweb.bridge.relay import Hosting, Relay
+from ftweb.relay.connection import Registry
+from ftweb.relay.relay import Hosting, Relay
 
 
 class Seen:

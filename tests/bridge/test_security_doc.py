@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from ftweb.bridge.connection import CLOSE_CODES, SILENT
 from ftweb.errors import CODES
 from ftweb.limits import (
     FRAME_BYTES,
@@ -14,6 +13,7 @@ from ftweb.limits import (
     SILENCE_SECONDS,
     SLOW_READER_BYTES,
 )
+from ftweb.relay.connection import CLOSE_CODES, SILENT
 
 TEXT = (Path(__file__).parents[2] / "docs" / "security.md").read_text(encoding="utf-8")
 ROWS = [

@@ -16,10 +16,10 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from ftweb import codec, frames
-from ftweb.bridge import connection as connection_module
 from ftweb.bridge import sockets as sockets_module
 from ftweb.bridge import wire as wire_module
 from ftweb.limits import CLIENT_FRAMES_PER_SECOND, FRAME_BYTES, JSON_DEPTH, RATE_BURST_SECONDS
+from ftweb.relay import connection as connection_module
 
 from .conftest import PATIENCE, Bridge, Client, Tab, eventually
 

@@ -12,8 +12,8 @@ import pytest
 from websockets.asyncio.client import connect
 
 from ftweb import codec, frames
-from ftweb.bridge import stream as module
 from ftweb.limits import CHANGES_PER_SECOND, STATUS_PER_SECOND, STREAM_BYTES
+from ftweb.relay import stream as module
 
 from .conftest import PATIENCE, Bridge, Tab, eventually
 

@@ -19,9 +19,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ftweb import codec
-from ftweb.bridge.wire import Wire, prepare
 from ftweb.frames import Error, Frame
 from ftweb.limits import CONNECTIONS, CONNECTIONS_PER_ADDRESS, SLOW_READER_BYTES
+from ftweb.relay.wire import Prepared, Wire
 
 CLOSE_CODES = {
     "bad_frame": 4400,
@@ -74,10 +74,10 @@ class Connection:
 
     def send(self, frame: Frame) -> None:
         """Encode and send one frame."""
-        self.send_prepared(prepare(codec.encode(frame)))
+        self.send_prepared(Prepared(codec.encode(frame)))
 
-    def send_prepared(self, prepared: bytes) -> None:
-        """Send a frame made with :func:`~ftweb.bridge.wire.prepare`; rule 1."""
+    def send_prepared(self, prepared: Prepared) -> None:
+        """Send a frame that several get; rule 1."""
         wire = self.wire
         backlog = wire.backlog
         if backlog and backlog + len(prepared) > SLOW_READER_BYTES:
@@ -92,7 +92,7 @@ class Connection:
 
 def fail(wire: Wire, code: str, message: str) -> None:
     """Send a fatal ``error`` frame and close with the code that belongs to it."""
-    wire.write(prepare(codec.encode(Error(code=code, message=message))))
+    wire.write(Prepared(codec.encode(Error(code=code, message=message))))
     wire.close(CLOSE_CODES[code], code)
 
 

@@ -1,10 +1,10 @@
-"""Who is refused after hosts died, and who is not: the rules of ftweb.bridge.inflight."""
+"""Who is refused after hosts died, and who is not: the rules of ftweb.relay.inflight."""
 
 from __future__ import annotations
 
-from ftweb.bridge.inflight import InFlight, Key
 from ftweb.frames import Forward, Source
 from ftweb.limits import HOST_DEATHS_PER_REQUEST, REQUESTS_TRACKED
+from ftweb.relay.inflight import InFlight, Key
 
 A: Key = ("client-a", 7, 1)
 B: Key = ("client-b", 8, 1)

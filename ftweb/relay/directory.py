@@ -16,8 +16,8 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from ftweb import codec, frames
-from ftweb.bridge.connection import Connection, Registry
-from ftweb.bridge.wire import prepare
+from ftweb.relay.connection import Connection, Registry
+from ftweb.relay.wire import Prepared
 
 DIRECTORY_SECONDS: Final = 0.1
 """Least time between two directories: a class that joins at once costs ten a second, not one
@@ -69,7 +69,7 @@ class NodeDirectory:
     def lost(self, node_id: str, members: Iterable[str]) -> None:
         """A node has just gone: tell the members (rule 2)."""
         lost = frames.Lost(node_id=node_id)
-        prepared = prepare(codec.encode(lost))
+        prepared = Prepared(codec.encode(lost))
         for member in members:
             receiver = self._registry.with_node(member)
             if receiver is not None:

@@ -27,8 +27,6 @@ import msgspec
 
 from ftweb import codec, frames
 from ftweb.app import Changed, Effect, Machine, Replied, Sent, SessionOpened
-from ftweb.bridge.connection import Connection, Registry
-from ftweb.bridge.wire import prepare
 from ftweb.limits import (
     CHANGES_KEPT_BYTES,
     CHANGES_PER_SECOND,
@@ -38,6 +36,8 @@ from ftweb.limits import (
     STATUS_PER_SECOND,
     UNREAD_BYTES,
 )
+from ftweb.relay.connection import Connection, Registry
+from ftweb.relay.wire import Prepared
 
 
 class Stream:
@@ -59,14 +59,14 @@ class Stream:
         """The oldest state from which the kept patches lead to the head."""
         self._patches: deque[tuple[int, list[dict[str, Any]], int]] = deque()
         self._patch_bytes = 0
-        self._state_frame: bytes | None = None
-        self._messages: deque[tuple[int, tuple[str, ...] | None, bytes]] = deque()
+        self._state_frame: Prepared | None = None
+        self._messages: deque[tuple[int, tuple[str, ...] | None, Prepared]] = deque()
         self._message_bytes = 0
         self._first_seen: OrderedDict[str, int] = OrderedDict()
         self._flush_timer: asyncio.TimerHandle | None = None
         self._flushed_at = float("-inf")
         self._status: frames.Status | None = None
-        self._status_frame = b""
+        self._status_frame: Prepared | None = None
         self._status_timer: asyncio.TimerHandle | None = None
         self._status_at = float("-inf")
 
@@ -141,7 +141,7 @@ class Stream:
                 continue  # of the entry ``handled`` itself it may have seen only the first message
             if to is None or connection.client_id in to:
                 connection.send_prepared(prepared)
-        if self._status_frame:
+        if self._status_frame is not None:
             connection.send_prepared(self._status_frame)
 
     def resync(self, connection: Connection) -> None:
@@ -169,14 +169,14 @@ class Stream:
     def _flush(self) -> None:
         self._flush_timer = None
         self._flushed_at = self._loop.time()
-        prepared: dict[int, bytes] = {}
+        prepared: dict[int, Prepared] = {}
         behind = False
         for connection in self._registry:
             behind |= not self._bring_up(connection, prepared)
         if behind:
             self._want_flush()
 
-    def _bring_up(self, connection: Connection, prepared: dict[int, bytes]) -> bool:
+    def _bring_up(self, connection: Connection, prepared: dict[int, Prepared]) -> bool:
         """Send what leads to the head; False if the client has too much unread for it."""
         if self._head == 0 or self._machine is None:
             return True
@@ -202,18 +202,18 @@ class Stream:
         connection.send_prepared(frame)
         return True
 
-    def _change_after(self, after: int) -> bytes:
+    def _change_after(self, after: int) -> Prepared:
         operations: list[dict[str, Any]] = []
         for index, patch, _ in self._patches:
             if index > after:
                 operations += patch
         change = frames.Change(epoch=self._epoch, after=after, index=self._head, patch=operations)
-        return prepare(codec.encode(change))
+        return Prepared(codec.encode(change))
 
-    def _whole_state(self, machine: Machine) -> bytes:
+    def _whole_state(self, machine: Machine) -> Prepared:
         if self._state_frame is None:
             state = frames.State(epoch=self._epoch, index=self._head, value=machine.state)
-            self._state_frame = prepare(codec.encode(state))
+            self._state_frame = Prepared(codec.encode(state))
         return self._state_frame
 
     # --- messages ---------------------------------------------------------------------------
@@ -222,7 +222,7 @@ class Stream:
         message = frames.Message(
             index=effect.index, position=effect.position, payload=effect.payload
         )
-        prepared = prepare(codec.encode(message))
+        prepared = Prepared(codec.encode(message))
         self._messages.append((effect.index, effect.to, prepared))
         self._message_bytes += len(prepared)
         while len(self._messages) > OUTBOX_REPLAY or self._message_bytes > STATE_BYTES:
@@ -258,6 +258,6 @@ class Stream:
             self._status_timer = None
         self._status_at = self._loop.time()
         assert self._status is not None
-        self._status_frame = prepare(codec.encode(self._status))
+        self._status_frame = Prepared(codec.encode(self._status))
         for connection in self._registry:
             connection.send_prepared(self._status_frame)

@@ -6,9 +6,9 @@ import asyncio
 from typing import Any, cast
 
 from ftweb import codec, frames
-from ftweb.bridge.connection import Connection, NodeHere, Registry
-from ftweb.bridge.directory import DIRECTORY_SECONDS, NodeDirectory
-from ftweb.bridge.wire import Wire
+from ftweb.relay.connection import Connection, NodeHere, Registry
+from ftweb.relay.directory import DIRECTORY_SECONDS, NodeDirectory
+from ftweb.relay.wire import Prepared, Wire
 
 
 class Paper:
@@ -20,8 +20,8 @@ class Paper:
     def __init__(self) -> None:
         self.frames: list[Any] = []
 
-    def write(self, prepared: bytes) -> None:
-        self.frames.append(codec.decode(prepared[prepared.index(b"{") :]))
+    def write(self, prepared: Prepared) -> None:
+        self.frames.append(codec.decode(prepared.text))
 
 
 def tab(registry: Registry, name: str, *, local: bool) -> tuple[Connection, Paper]:

@@ -7,8 +7,8 @@
    source that the bridge vouches for. Without a host they are dropped, and so is what the host
    does not answer: clients repeat. Nothing is queued here. A reply that the replica already has
    is given at once.
-3. **Who is reachable** is told as :mod:`ftweb.bridge.directory` has it.
-4. What clients are told is what the replica has applied (:mod:`ftweb.bridge.stream`), and who
+3. **Who is reachable** is told as :mod:`ftweb.relay.directory` has it.
+4. What clients are told is what the replica has applied (:mod:`ftweb.relay.stream`), and who
    hosts as the replica sees it. A host whose socket is gone is none.
 """
 
@@ -24,11 +24,6 @@ import msgspec
 
 from ftweb import codec, frames
 from ftweb.app import Effect, Machine, Replied
-from ftweb.bridge.connection import Connection, NodeHere, Registry
-from ftweb.bridge.directory import NodeDirectory
-from ftweb.bridge.inflight import InFlight, Key
-from ftweb.bridge.stream import Stream
-from ftweb.bridge.wire import prepare
 from ftweb.core import NodeId
 from ftweb.driver import Driver, NodeStatus
 from ftweb.errors import FrameError
@@ -41,6 +36,11 @@ from ftweb.limits import (
     PENDING_REQUESTS,
     PING_SECONDS,
 )
+from ftweb.relay.connection import Connection, NodeHere, Registry
+from ftweb.relay.directory import NodeDirectory
+from ftweb.relay.inflight import InFlight, Key
+from ftweb.relay.stream import Stream
+from ftweb.relay.wire import Prepared
 
 _log = logging.getLogger(__name__)
 
@@ -213,7 +213,7 @@ class Relay:
             return
         receiver = self._registry.with_node(frame.to)
         if receiver is not None:
-            receiver.send_prepared(prepare(text))
+            receiver.send_prepared(Prepared(text))
 
     # --- requests -----------------------------------------------------------------------------
 

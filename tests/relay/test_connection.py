@@ -7,10 +7,10 @@ from typing import Any, cast
 import pytest
 
 from ftweb import frames
-from ftweb.bridge import connection as module
-from ftweb.bridge.connection import CLOSE_CODES, Connection, NodeHere, Registry
-from ftweb.bridge.wire import Wire
 from ftweb.errors import CODES
+from ftweb.relay import connection as module
+from ftweb.relay.connection import CLOSE_CODES, Connection, NodeHere, Registry
+from ftweb.relay.wire import Prepared, Wire
 
 
 class Paper:
@@ -19,10 +19,10 @@ class Paper:
     def __init__(self, backlog: int = 0) -> None:
         self.backlog = backlog
         self.closing = False
-        self.written: list[bytes] = []
+        self.written: list[Prepared] = []
         self.closed: int | None = None
 
-    def write(self, prepared: bytes) -> None:
+    def write(self, prepared: Prepared) -> None:
         self.written.append(prepared)
 
     def close(self, code: int, reason: str = "") -> None:
@@ -128,7 +128,9 @@ def test_a_full_buffer_closes_and_an_empty_one_takes_anything(monkeypatch: Any) 
     monkeypatch.setattr(module, "SLOW_READER_BYTES", 100)
     empty, filling, full = Paper(), Paper(backlog=50), Paper(backlog=51)
     for wire in (empty, filling, full):
-        connection("a", wire=wire).send_prepared(b"x" * (50 if wire is not empty else 1000))
+        connection("a", wire=wire).send_prepared(
+            Prepared("x" * (50 if wire is not empty else 1000))
+        )
     assert (empty.closed, filling.closed, full.closed) == (None, None, 1013)
     assert (len(empty.written), len(filling.written), len(full.written)) == (1, 1, 0)
 
@@ -136,7 +138,7 @@ def test_a_full_buffer_closes_and_an_empty_one_takes_anything(monkeypatch: Any) 
 def test_a_failure_is_named_before_the_close() -> None:
     wire = Paper()
     connection("a", wire=wire).fail("rate_limited", "Too fast.")
-    assert b'"code":"rate_limited"' in wire.written[0]
+    assert '"code":"rate_limited"' in wire.written[0].text
     assert wire.closed == 4429
 
 
@@ -152,4 +154,4 @@ def test_iterating_allows_removal() -> None:
 def test_sending_encodes_one_text_message() -> None:
     wire = Paper()
     connection("a", wire=wire).send(frames.Pong(n=5))
-    assert wire.written == [b"\x81\x15" + b'{"type":"pong","n":5}']
+    assert [prepared.text for prepared in wire.written] == ['{"type":"pong","n":5}']

@@ -1,0 +1,14 @@
+"""The relay: joins clients and nodes into one group, wherever it runs.
+
+It knows neither sockets nor HTTP nor disks. A bridge gives it WebSockets; whoever else can carry
+frames may give it other wires.
+
+In dependency order::
+
+    wire         what frames are written to
+    connection   one client that has joined, and the registry of all
+    inflight     requests on their way, and those that killed their host
+    stream       what clients get from the replica
+    directory    which nodes are reachable, and which have just gone
+    relay        where each frame goes
+"""
