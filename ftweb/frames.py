@@ -16,6 +16,7 @@ open_session          client → bridge    ask for a client session (goes throug
 session               bridge → client    its number
 request               client → bridge    an app message to be handled exactly once
 reply                 bridge → client    its one answer, after commit
+outcome               bridge → client    a provisional answer turned out otherwise
 message               bridge → client    sent by a handler, after commit
 state / change        bridge → client    whole state; then JSON Patches from index to index
 resync                client → bridge    send the whole state again
@@ -174,6 +175,19 @@ class Reply(_Frame, frozen=True, tag="reply"):
     serial: Count
     payload: Any = None
     error: Failure | None = None
+    provisional: bool = False
+    """Given while others of the group could not be heard, who may have decided otherwise: it can
+    still change (``outcome``)."""
+
+
+class Outcome(_Frame, frozen=True, tag="outcome"):
+    """What became of a request whose provisional reply was another."""
+
+    index: Count
+    """Log index that released it: a client drops one that it has seen."""
+    serial: Count
+    payload: Any = None
+    error: Failure | None = None
 
 
 class Message(_Frame, frozen=True, tag="message"):
@@ -205,6 +219,16 @@ class Resync(_Frame, frozen=True, tag="resync"):
     pass
 
 
+class BridgeAddress(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A bridge that pages may connect to."""
+
+    node_id: Id
+    urls: list[Annotated[str, msgspec.Meta(max_length=256)]]
+    """Origins, ``http://ADDRESS:PORT``, best first."""
+    clients: Count = 0
+    """How many are connected to it: whoever must move chooses the one with fewest."""
+
+
 class Status(_Frame, frozen=True, tag="status"):
     epoch: Count
     term: Count
@@ -213,7 +237,11 @@ class Status(_Frame, frozen=True, tag="status"):
     successors: list[Id]
     quorum: bool
     participants: Count
-    """Devices online."""
+    """Devices online, at all bridges together."""
+    bridges: list[BridgeAddress] = []
+    """All bridges of the group that can be reached now, the telling one included."""
+    provisional: bool = False
+    """This epoch began while others could not be heard: replies may still change."""
 
 
 # --- nodes --------------------------------------------------------------------------------
@@ -289,7 +317,7 @@ class Raft(_Frame, frozen=True, tag="raft"):
 
 type Frame = (
     Hello | Welcome | Error | Ping | Pong | Bye
-    | OpenSession | Session | Request | Reply | Message
+    | OpenSession | Session | Request | Reply | Outcome | Message
     | State | Change | Resync | Status
     | NodeUp | NodeUpdate | NodeDown | Directory | Lost | Forward | Raft
 )  # fmt: skip

@@ -41,6 +41,12 @@ def type_name(kind: object) -> str:
     return plain.get(kind) or str(getattr(kind, "__name__", kind))
 
 
+def default_of(field: msgspec.structs.FieldInfo) -> object:
+    """A field's default; lists are made anew for each frame."""
+    made = field.default_factory
+    return field.default if made is msgspec.NODEFAULT else made()
+
+
 def table(struct: type[msgspec.Struct]) -> str:
     """One frame or part, as a Markdown section."""
     tag = struct.__struct_config__.tag
@@ -55,7 +61,9 @@ def table(struct: type[msgspec.Struct]) -> str:
         lines += ["| field | type | default |", "|---|---|---|"]
         for field in fields:
             default = (
-                "required" if field.required else f"`{msgspec.json.encode(field.default).decode()}`"
+                "required"
+                if field.required
+                else f"`{msgspec.json.encode(default_of(field)).decode()}`"
             )
             lines.append(f"| `{field.encode_name}` | {type_name(hints[field.name])} | {default} |")
         lines.append("")
