@@ -170,32 +170,20 @@ def decode_message(frame: frames.Raft) -> messages.Message:
         raise LimitError(f"The {frame.kind} is nested too deep.", code="too_deep") from None
     if message.sender != frame.sender or message.to != frame.to:
         raise FrameError(f"The {frame.kind} names other nodes than its envelope.")
-    _check_numbers(frame.kind, message)
+    if type(message) is messages.AppendEntries:
+        _check_entries(message)
+    if type(message) is messages.InstallSnapshot and (
+        message.offset + len(message.data) > message.total
+    ):
+        raise FrameError("The chunk of a snapshot is longer than what is left of it.")
     return message
 
 
-def _check_numbers(kind: str, message: messages.Message) -> None:
-    """Indexes and terms are never negative, entries follow one another without a gap."""
-    numbers: tuple[float, ...] = (message.term,)
-    match message:
-        case messages.AppendEntries():
-            numbers += (message.prev_log_index, message.prev_log_term, message.commit_index)
-            expected = message.prev_log_index + 1
-            least = message.prev_log_term
-            for entry in message.entries:
-                if entry.index != expected or not least <= entry.term <= message.term:
-                    raise FrameError(f"The entries of the {kind} do not follow one another.")
-                expected, least = entry.index + 1, entry.term
-        case messages.AppendEntriesResponse():
-            numbers += (message.match_index, message.conflict_index, message.conflict_term)
-        case messages.RequestVote():
-            numbers += (message.last_log_index, message.last_log_term)
-        case messages.InstallSnapshot():
-            numbers += (message.last_index, message.last_term, message.offset)
-            numbers += (message.total - message.offset - len(message.data),)
-        case messages.InstallSnapshotResponse():
-            numbers += (message.last_index, message.offset)
-        case _:
-            pass
-    if min(numbers) < 0:
-        raise FrameError(f"The {kind} has a negative number where none can be.")
+def _check_entries(message: messages.AppendEntries) -> None:
+    """Entries follow one another without a gap, and terms never fall."""
+    expected = message.prev_log_index + 1
+    least = message.prev_log_term
+    for entry in message.entries:
+        if entry.index != expected or not least <= entry.term <= message.term:
+            raise FrameError("The entries of the append_entries do not follow one another.")
+        expected, least = entry.index + 1, entry.term

@@ -6,22 +6,18 @@ clients: a reply bears its serial, a message its index and position.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from ftweb.core.types import Index, Json
+from ftweb.core.types import Index, Json, Record
 from ftweb.frames import Failure
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SessionOpened:
+class SessionOpened(Record, frozen=True):
     """A client has a session; also when it had one already."""
 
     client_id: str
     session: int
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Changed:
+class Changed(Record, frozen=True):
     """The app's state has changed."""
 
     index: Index
@@ -29,8 +25,7 @@ class Changed:
     """RFC 6902: ``add``, ``remove`` and ``replace`` only. Not to be changed by who gets it."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Sent:
+class Sent(Record, frozen=True):
     """A handler sent a message."""
 
     index: Index
@@ -41,8 +36,7 @@ class Sent:
     payload: Json
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Replied:
+class Replied(Record, frozen=True):
     """A request has its answer: ``error``, or else ``payload``."""
 
     client_id: str

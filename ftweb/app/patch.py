@@ -6,9 +6,11 @@ Two ways, for two kinds of trust:
   can be undone, and what gets recorded is the plain form: only ``add``, ``remove`` and
   ``replace``. ``move`` and ``copy`` become the values they move (so no patch can double the state
   again and again within the size of a frame), ``test`` has been tested and vanishes.
-- :func:`apply` takes a patch from the log, which every replica must apply alike. It is the
-  ``jsonpatch`` library's work, in place and atomic: the state is changed as a whole or not at all.
-  A patch that does not apply there is a defect, not bad input.
+- :func:`apply` takes a patch from the log, which every replica must apply alike, in place and
+  atomic: the state is changed as a whole or not at all. A patch that does not apply there is a
+  defect, not bad input. It is the hottest path of a replica: with the ``jsonpatch`` library, which
+  makes several objects for each operation, it took half of the time of applying an entry. The
+  tests hold both ways against that library.
 """
 
 from __future__ import annotations
@@ -16,11 +18,9 @@ from __future__ import annotations
 import re
 from typing import Any, Final, cast
 
-import jsonpatch
-import jsonpointer
-
 from ftweb.app import payload
 from ftweb.app.draft import DraftDict, DraftList, Scope
+from ftweb.app.recorder import Recorder
 from ftweb.core.types import Json
 from ftweb.errors import FrameError, FtwebError, LimitError
 from ftweb.limits import CHANGE_BYTES
@@ -57,10 +57,71 @@ def apply(state: Json, operations: Patch) -> Json:
     """
     if not operations:
         return state
+    recorder = Recorder(state)  # only for its undo
     try:
-        return jsonpatch.apply_patch(state, operations, in_place=True, atomic=True)
-    except (jsonpatch.JsonPatchException, jsonpointer.JsonPointerException) as error:
-        raise FrameError(f"A change does not apply: {error}.", code="bad_change") from error
+        for operation in operations:
+            _apply(recorder, operation)
+    except (KeyError, IndexError, TypeError, ValueError) as error:
+        recorder.rollback()
+        raise FrameError(
+            f"A change does not apply: {operation}, {type(error).__name__} {error}.",
+            code="bad_change",
+        ) from error
+    return recorder.root
+
+
+def _apply(recorder: Recorder, operation: dict[str, Json]) -> None:
+    """Raises what indexing raises."""
+    op, path = operation["op"], operation["path"]
+    value = payload.clone(operation["value"]) if op != "remove" else None
+    if path == "":
+        if op == "remove":
+            raise ValueError("the whole state cannot be removed")
+        recorder.replace_root(value)
+        return
+    steps = path.split("/")
+    if steps[0]:
+        raise ValueError("a path starts with /")
+    if "~" in path:
+        steps = [step.replace("~1", "/").replace("~0", "~") for step in steps]
+    parent = recorder.root
+    for step in steps[1:-1]:
+        parent = parent[step] if type(parent) is dict else parent[_place(parent, step)]
+    key = steps[-1]
+    if type(parent) is dict:
+        if key in parent:
+            if op == "remove":
+                recorder.will_delete(parent, key)
+                del parent[key]
+            else:
+                recorder.will_set(parent, key)
+                parent[key] = value
+        elif op == "add":
+            recorder.will_add(parent, key)
+            parent[key] = value
+        else:
+            raise KeyError(key)
+    elif op == "add":
+        place = len(parent) if key == "-" else _place(parent, key, more=1)
+        recorder.will_insert(parent, place)
+        parent.insert(place, value)
+    elif op == "remove":
+        place = _place(parent, key)
+        recorder.will_delete(parent, place)
+        del parent[place]
+    else:
+        place = _place(parent, key)
+        recorder.will_set(parent, place)
+        parent[place] = value
+
+
+def _place(parent: Json, step: str, *, more: int = 0) -> int:
+    """An index of a list; ``more`` 1 allows the one after its end."""
+    if type(parent) is not list:
+        raise TypeError(f"{step!r} is looked for in a {type(parent).__name__}")
+    if not _INDEX.fullmatch(step) or int(step) >= len(parent) + more:
+        raise IndexError(step)
+    return int(step)
 
 
 def check(patch: Any, *, limit: int = CHANGE_BYTES) -> Patch:

@@ -6,13 +6,10 @@ is on the frame around it, and a node is only ever stepped with messages of its 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from ftweb.core.types import Configuration, Entry, Index, Milliseconds, NodeId, Term
+from ftweb.core.types import Configuration, Entry, Index, Milliseconds, NodeId, Record, Term
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RequestVote:
+class RequestVote(Record, frozen=True):
     sender: NodeId
     to: NodeId
     term: Term
@@ -25,8 +22,7 @@ class RequestVote:
     """The leader itself asked for this election: leases do not stand in its way (4.2.3)."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RequestVoteResponse:
+class RequestVoteResponse(Record, frozen=True):
     sender: NodeId
     to: NodeId
     term: Term
@@ -34,8 +30,7 @@ class RequestVoteResponse:
     granted: bool
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class AppendEntries:
+class AppendEntries(Record, frozen=True):
     """Replicates entries; with none it is the heartbeat."""
 
     sender: NodeId
@@ -54,8 +49,7 @@ class AppendEntries:
     """False: it only carries the commit index, and is answered only if it is refused."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class AppendEntriesResponse:
+class AppendEntriesResponse(Record, frozen=True):
     sender: NodeId
     to: NodeId
     term: Term
@@ -68,8 +62,7 @@ class AppendEntriesResponse:
     sent_at: Milliseconds = 0.0
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class InstallSnapshot:
+class InstallSnapshot(Record, frozen=True):
     """One chunk of a snapshot's text."""
 
     sender: NodeId
@@ -78,9 +71,9 @@ class InstallSnapshot:
     last_index: Index
     last_term: Term
     configuration: Configuration
-    offset: int
+    offset: Index
     """Where ``data`` starts, in characters."""
-    total: int
+    total: Index
     """Length of the whole text, in characters."""
     data: str
     checksum: str
@@ -88,21 +81,19 @@ class InstallSnapshot:
     sent_at: Milliseconds = 0.0
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class InstallSnapshotResponse:
+class InstallSnapshotResponse(Record, frozen=True):
     sender: NodeId
     to: NodeId
     term: Term
     last_index: Index
     """Which snapshot is answered."""
-    offset: int
+    offset: Index
     """The next character wanted; equal to the total when it is complete and trusted. 0 after a
     checksum that did not match: it is fetched again."""
     sent_at: Milliseconds = 0.0
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class TimeoutNow:
+class TimeoutNow(Record, frozen=True):
     """Campaign at once: the leader's last word in a leadership transfer (section 3.10)."""
 
     sender: NodeId

@@ -6,14 +6,11 @@ none. Taking it is promising to do it: if saving fails, the driver stops the nod
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from ftweb.core.messages import Message
-from ftweb.core.types import Entry, HardState, Snapshot
+from ftweb.core.types import Entry, HardState, Record, Snapshot
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Ready:
+class Ready(Record, frozen=True):
     """One batch of work, in order of its fields."""
 
     hard_state: HardState | None

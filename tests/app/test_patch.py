@@ -59,6 +59,28 @@ def test_patches_do_what_the_library_says_they_do(state: Any, operations: Any) -
         assert json.dumps(patch.apply(copy.deepcopy(state), recorded)) == json.dumps(recorder.root)
 
 
+LOGGED = OPERATIONS.filter(
+    lambda operation: (
+        operation["op"] in patch.RECORDED and (operation["op"], operation["path"]) != ("remove", "")
+    )
+)
+"""The library takes the removal of the whole state for emptying it; no recorder writes it."""
+
+
+@given(CONTAINERS, st.lists(LOGGED, min_size=1, max_size=4))
+def test_patches_from_the_log_do_what_the_library_says_they_do(state: Any, operations: Any) -> None:
+    try:
+        expected = jsonpatch.apply_patch(state, operations)
+    except (jsonpatch.JsonPatchException, jsonpointer.JsonPointerException):
+        before = json.dumps(state)
+        with pytest.raises(FrameError) as caught:
+            patch.apply(state, operations)
+        assert caught.value.code == "bad_change"
+        assert json.dumps(state) == before
+    else:
+        assert json.dumps(patch.apply(state, operations)) == json.dumps(expected)
+
+
 @pytest.mark.parametrize(
     "state, operations, result",
     [  # RFC 6902, appendix A, and a few more

@@ -16,6 +16,7 @@ FORBIDDEN = {"asyncio", "random", "secrets", "time", "datetime", "threading", "s
 
 BARE = """
 import sys, types
+import msgspec  # of which the core's values are made; it does no I/O either
 package = types.ModuleType("ftweb")  # without ftweb/__init__.py, which imports the app layer
 package.__path__ = [sys.argv[1]]
 sys.modules["ftweb"] = package
@@ -25,9 +26,9 @@ print("\\n".join(sorted(set(sys.modules) - before)))
 """
 
 
-def test_imports_only_the_standard_library_and_none_of_its_io() -> None:
+def test_imports_only_msgspec_and_the_standard_library_and_none_of_its_io() -> None:
     found = subprocess.run(
-        [sys.executable, "-I", "-S", "-c", BARE, str(ROOT / "ftweb")],
+        [sys.executable, "-I", "-c", BARE, str(ROOT / "ftweb")],
         capture_output=True,
         text=True,
         check=True,

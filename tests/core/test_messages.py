@@ -1,10 +1,10 @@
 from __future__ import annotations
 
-import dataclasses
-
+import msgspec
 import pytest
 
 from ftweb.core import messages
+from ftweb.core.types import Record
 
 KINDS = messages.Message.__value__.__args__
 
@@ -20,7 +20,7 @@ def test_all_kinds_are_in_the_union() -> None:
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
 def test_every_message_says_from_whom_to_whom_and_of_which_term(kind: type) -> None:
-    assert dataclasses.is_dataclass(kind)
-    fields = [field.name for field in dataclasses.fields(kind)]
+    fields = [field.name for field in msgspec.structs.fields(kind)]
     assert fields[:3] == ["sender", "to", "term"]
-    assert kind.__dataclass_params__.frozen  # type: ignore[attr-defined]
+    assert issubclass(kind, Record)
+    assert kind.__struct_config__.frozen

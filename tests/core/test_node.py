@@ -186,6 +186,6 @@ class TestHints:
     def test_the_directory_may_be_told_to_anybody(self) -> None:
         node = observer()
         node.peers([], 1.0)
-        info = PeerInfo.__dataclass_fields__
+        info = PeerInfo.__struct_fields__
         assert {"since", "visible", "ready"} <= set(info)
         assert node.role is Role.OBSERVER

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from ftweb.core.ready import Ready
 from ftweb.core.settings import Settings
@@ -16,7 +17,7 @@ QUIET = Settings(upkeep=False)
 
 
 def test_the_fields_stand_in_the_order_of_the_work() -> None:
-    names = [field.name for field in dataclasses.fields(Ready)]
+    names = [field.name for field in msgspec.structs.fields(Ready)]
     assert names == ["hard_state", "snapshot", "entries", "messages", "committed", "changed"]
 
 

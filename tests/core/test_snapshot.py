@@ -1,7 +1,6 @@
 from __future__ import annotations
 
-import dataclasses
-
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -57,9 +56,9 @@ def test_damage_starts_it_anew(changed: dict[str, str]) -> None:
     sending.answered(4)
     second = chunk(sending)
     if "checksum" in changed:
-        first = dataclasses.replace(first, **changed)  # type: ignore[arg-type]
+        first = msgspec.structs.replace(first, **changed)
     assembly.add(first)
-    assert assembly.add(dataclasses.replace(second, **changed)) == (0, None)  # type: ignore[arg-type]
+    assert assembly.add(msgspec.structs.replace(second, **changed)) == (0, None)
     assert not sending.answered(0)
     assembly.add(chunk(sending))
     sending.answered(4)
@@ -77,7 +76,7 @@ def test_two_snapshots_are_never_mixed() -> None:
 
 def test_more_than_announced_is_not_taken() -> None:
     sending, assembly = Sending(make("01234567")), Assembly()
-    assert assembly.add(dataclasses.replace(chunk(sending), data="0" * 9)) == (0, None)
+    assert assembly.add(msgspec.structs.replace(chunk(sending), data="0" * 9)) == (0, None)
 
 
 def test_waits_for_an_answer() -> None:
@@ -91,4 +90,4 @@ def test_waits_for_an_answer() -> None:
 
 
 def test_damage_is_seen() -> None:
-    assert not is_intact(dataclasses.replace(make("x"), data="y"))
+    assert not is_intact(msgspec.structs.replace(make("x"), data="y"))

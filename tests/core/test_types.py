@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import pytest
 
 from ftweb.core import types
-from ftweb.core.types import Configuration, Entry, EntryKind, NodeId
+from ftweb.core.types import Configuration, Entry, EntryKind, NodeId, Record
 
-VALUES = [kind for kind in vars(types).values() if dataclasses.is_dataclass(kind)]
+VALUES = [
+    kind for kind in vars(types).values() if isinstance(kind, type) and issubclass(kind, Record)
+]
 
 
 @pytest.mark.parametrize("kind", VALUES, ids=lambda kind: kind.__name__)
-def test_frozen_and_slotted(kind: type) -> None:
-    parameters = kind.__dataclass_params__  # type: ignore[attr-defined]
-    assert parameters.frozen
-    assert parameters.kw_only
-    assert hasattr(kind, "__slots__")
+def test_frozen_and_by_name(kind: type[Record]) -> None:
+    assert kind.__struct_config__.frozen
+    with pytest.raises(TypeError):
+        kind("by position")  # type: ignore[call-arg]
+
+
+def test_all_values_are_looked_at() -> None:
+    assert {Configuration, Entry} < set(VALUES)
 
 
 def test_members_are_voters_then_learners() -> None:
