@@ -10,14 +10,14 @@ from ftweb.core.types import Index, Json, Record
 from ftweb.frames import Failure
 
 
-class SessionOpened(Record, frozen=True):
+class SessionOpened(Record, frozen=True, kw_only=True):
     """A client has a session; also when it had one already."""
 
     client_id: str
     session: int
 
 
-class Changed(Record, frozen=True):
+class Changed(Record, frozen=True, kw_only=True):
     """The app's state has changed."""
 
     index: Index
@@ -25,7 +25,7 @@ class Changed(Record, frozen=True):
     """RFC 6902: ``add``, ``remove`` and ``replace`` only. Not to be changed by who gets it."""
 
 
-class Sent(Record, frozen=True):
+class Sent(Record, frozen=True, kw_only=True):
     """A handler sent a message."""
 
     index: Index
@@ -36,7 +36,7 @@ class Sent(Record, frozen=True):
     payload: Json
 
 
-class Replied(Record, frozen=True):
+class Replied(Record, frozen=True, kw_only=True):
     """A request has its answer: ``error``, or else ``payload``."""
 
     client_id: str

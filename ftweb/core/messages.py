@@ -9,7 +9,7 @@ from __future__ import annotations
 from ftweb.core.types import Configuration, Entry, Index, Milliseconds, NodeId, Record, Term
 
 
-class RequestVote(Record, frozen=True):
+class RequestVote(Record, frozen=True, kw_only=True):
     sender: NodeId
     to: NodeId
     term: Term
@@ -22,7 +22,7 @@ class RequestVote(Record, frozen=True):
     """The leader itself asked for this election: leases do not stand in its way (4.2.3)."""
 
 
-class RequestVoteResponse(Record, frozen=True):
+class RequestVoteResponse(Record, frozen=True, kw_only=True):
     sender: NodeId
     to: NodeId
     term: Term
@@ -30,7 +30,7 @@ class RequestVoteResponse(Record, frozen=True):
     granted: bool
 
 
-class AppendEntries(Record, frozen=True):
+class AppendEntries(Record, frozen=True, kw_only=True):
     """Replicates entries; with none it is the heartbeat."""
 
     sender: NodeId
@@ -49,7 +49,7 @@ class AppendEntries(Record, frozen=True):
     """False: it only carries the commit index, and is answered only if it is refused."""
 
 
-class AppendEntriesResponse(Record, frozen=True):
+class AppendEntriesResponse(Record, frozen=True, kw_only=True):
     sender: NodeId
     to: NodeId
     term: Term
@@ -62,7 +62,7 @@ class AppendEntriesResponse(Record, frozen=True):
     sent_at: Milliseconds = 0.0
 
 
-class InstallSnapshot(Record, frozen=True):
+class InstallSnapshot(Record, frozen=True, kw_only=True):
     """One chunk of a snapshot's text."""
 
     sender: NodeId
@@ -81,7 +81,7 @@ class InstallSnapshot(Record, frozen=True):
     sent_at: Milliseconds = 0.0
 
 
-class InstallSnapshotResponse(Record, frozen=True):
+class InstallSnapshotResponse(Record, frozen=True, kw_only=True):
     sender: NodeId
     to: NodeId
     term: Term
@@ -93,7 +93,7 @@ class InstallSnapshotResponse(Record, frozen=True):
     sent_at: Milliseconds = 0.0
 
 
-class TimeoutNow(Record, frozen=True):
+class TimeoutNow(Record, frozen=True, kw_only=True):
     """Campaign at once: the leader's last word in a leadership transfer (section 3.10)."""
 
     sender: NodeId

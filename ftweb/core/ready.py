@@ -10,7 +10,7 @@ from ftweb.core.messages import Message
 from ftweb.core.types import Entry, HardState, Record, Snapshot
 
 
-class Ready(Record, frozen=True):
+class Ready(Record, frozen=True, kw_only=True):
     """One batch of work, in order of its fields."""
 
     hard_state: HardState | None

@@ -52,7 +52,7 @@ class EntryKind(enum.StrEnum):
     COMMAND = "command"
 
 
-class Configuration(Record, frozen=True):
+class Configuration(Record, frozen=True, kw_only=True):
     """Who takes part. Active from the moment it is appended (dissertation, section 4.1).
 
     Invariants: ``voters`` and ``learners`` are disjoint; ``successors`` holds members only,
@@ -76,7 +76,7 @@ class Configuration(Record, frozen=True):
         return self.voters + self.learners
 
 
-class Entry(Record, frozen=True):
+class Entry(Record, frozen=True, kw_only=True):
     """One slot of the log. (term, index) identifies it within an epoch."""
 
     index: Index
@@ -87,14 +87,14 @@ class Entry(Record, frozen=True):
     "successors"}``, lists of node ids. NOOP: None."""
 
 
-class HardState(Record, frozen=True):
+class HardState(Record, frozen=True, kw_only=True):
     """What must survive for a node id to stay the same node. Save before sending messages."""
 
     term: Term
     vote: NodeId | None
 
 
-class Snapshot(Record, frozen=True):
+class Snapshot(Record, frozen=True, kw_only=True):
     """The state machine as of ``last_index``, standing for all entries up to it."""
 
     last_index: Index
@@ -114,7 +114,7 @@ class NodeKind(enum.StrEnum):
     BRIDGE = "bridge"
 
 
-class PeerInfo(Record, frozen=True):
+class PeerInfo(Record, frozen=True, kw_only=True):
     """What a bridge tells of a node that is reachable now: the input of upkeep and rank."""
 
     node_id: NodeId
