@@ -17,18 +17,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import re
 import shutil
-import signal
 import socket
 import subprocess
-import tempfile
 from pathlib import Path
 
 from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, Playwright
 
+from tests.lan.device import LAPTOP, PHONE, BrowserProcess
 from tests.lan.lan import Host, LanError
+
+__all__ = ["LAPTOP", "PHONE", "Device", "find_chromium"]
 
 FLAGS = (
     "--headless=new",
@@ -51,9 +51,6 @@ FLAGS = (
     "--hide-scrollbars",
 )
 
-PHONE = (360, 740)
-LAPTOP = (1280, 800)
-
 EXPECTED_CONSOLE = (
     # The browser itself logs each connection that it could not make (no bridge there) or that it
     # cut (page frozen); a page cannot prevent it.
@@ -72,21 +69,11 @@ def find_chromium() -> str:
     raise LanError("The browser tests need Chromium (Debian and Ubuntu: apt install chromium).")
 
 
-class Device:
+class Device(BrowserProcess):
     """A browser on a host: what a person holds in their hands."""
 
     def __init__(self, host: Host, name: str, size: tuple[int, int]) -> None:
-        self.host = host
-        self.name = name
-        self.size = size
-        self.problems: list[str] = []
-        """Page errors and unexpected console errors, of all its tabs. Tests demand none."""
-        self.log: list[str] = []
-        """Everything its pages wrote to the console, for a failure's report."""
-        self.profile = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=host.lan.directory))
-        self.process: subprocess.Popen[str] | None = None
-        self.running = False
-        """Not merely "its process exists": a killed one takes a moment to be gone."""
+        super().__init__(host, name, size)
         self._relay: asyncio.Server | None = None
         self._pumps: set[asyncio.Task[None]] = set()
         self._browser: Browser | None = None
@@ -196,19 +183,9 @@ class Device:
 
     # --- the end ----------------------------------------------------------------------
 
-    def kill(self) -> None:
-        """SIGKILL for the whole browser. Its profile stays: :meth:`start` brings it back."""
-        self.running = False
-        if self.process is not None and self.process.poll() is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self.process.pid, signal.SIGKILL)
-
     async def stop(self) -> None:
         """End it for good, whatever its state, and forget the connection."""
-        self.kill()
-        if self.process is not None:
-            await asyncio.to_thread(self.process.wait)
-            self.process = None
+        await self.killed()
         if self._relay is not None:
             self._relay.close()
             self._relay = None

@@ -45,13 +45,26 @@ def run(tmp_path: Path) -> Run:
 
 @pytest.fixture
 def apt(tmp_path: Path) -> str:
-    """An apt-get that logs what it is told, and "installs" Chromium."""
-    log, browser = tmp_path / "apt.log", tmp_path / "chromium"
-    return f'#!/bin/sh\necho "$@" >>{log}\n: >{browser}\nchmod 755 {browser}\n'
+    """An apt-get that logs what it is told, and "installs" every browser."""
+    log = tmp_path / "apt.log"
+    made = [tmp_path / name for name in ("chromium", "firefox-esr", "WebKitWebDriver", "Xvfb")]
+    lines = [f": >{path}\nchmod 755 {path}" for path in made]
+    return "\n".join(["#!/bin/sh", f'echo "$@" >>{log}', *lines, ""])
 
 
-def test_nothing_is_done_when_there_is_a_browser(run: Run, apt: str, tmp_path: Path) -> None:
-    done = run({"google-chrome": BROWSER, "apt-get": apt, "id": ROOT_ID}, "chromium")
+@pytest.mark.parametrize(
+    "present, wanted",
+    [
+        (["google-chrome"], "chromium"),
+        (["firefox"], "firefox"),
+        (["WebKitWebDriver", "Xvfb"], "webkit"),
+    ],
+)
+def test_nothing_is_done_when_there_is_a_browser(
+    run: Run, apt: str, tmp_path: Path, present: list[str], wanted: str
+) -> None:
+    programs = dict.fromkeys(present, BROWSER)
+    done = run({**programs, "apt-get": apt, "id": ROOT_ID}, wanted)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert not (tmp_path / "apt.log").exists()
 
@@ -66,17 +79,25 @@ def test_nothing_is_done_when_there_is_a_browser(run: Run, apt: str, tmp_path: P
         ),
     ],
 )
-def test_chromium_is_installed_where_that_is_possible(
-    run: Run, apt: str, tmp_path: Path, who: dict[str, str]
+@pytest.mark.parametrize(
+    "wanted, packages",
+    [
+        ("chromium", ["chromium"]),
+        ("firefox", ["firefox-esr"]),
+        ("webkit", ["webkit2gtk-driver", "xvfb"]),
+    ],
+)
+def test_a_browser_is_installed_where_that_is_possible(
+    run: Run, apt: str, tmp_path: Path, who: dict[str, str], wanted: str, packages: list[str]
 ) -> None:
     true = shutil.which("true")
     assert true is not None
     (tmp_path / "true").symlink_to(true)
-    done = run({"apt-get": apt, **who}, "chromium")
+    done = run({"apt-get": apt, **who}, wanted)
     assert done.returncode == 0, done.stderr
     commands = (tmp_path / "apt.log").read_text().splitlines()
     assert [command.split()[0] for command in commands] == ["update", "install"]
-    assert commands[1].split()[-1] == "chromium"
+    assert commands[1].split()[-len(packages) :] == packages
 
 
 @pytest.mark.parametrize(
@@ -90,13 +111,35 @@ def test_chromium_is_installed_where_that_is_possible(
         pytest.param({"apt-get": REFUSING, "id": ROOT_ID}, "could not install", id="no network"),
     ],
 )
-def test_else_it_says_how(run: Run, programs: dict[str, str], hint: str) -> None:
-    done = run(programs, "chromium")
+@pytest.mark.parametrize("wanted, name", [("chromium", "Chromium"), ("firefox", "Firefox")])
+def test_else_it_says_how(
+    run: Run, programs: dict[str, str], hint: str, wanted: str, name: str
+) -> None:
+    done = run(programs, wanted)
     assert done.returncode == 1
     assert hint in done.stderr
-    assert "Chromium" in done.stderr
+    assert name in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "programs, hint",
+    [
+        pytest.param({"apt-get": BROWSER, "id": USER_ID}, "webkit2gtk-driver xvfb", id="no root"),
+        pytest.param({"apt-get": REFUSING, "id": ROOT_ID}, "could not install", id="no network"),
+        pytest.param({"dnf": BROWSER, "id": ROOT_ID}, "only Debian and Ubuntu", id="no Debian"),
+        pytest.param({"WebKitWebDriver": BROWSER, "id": ROOT_ID}, "Xvfb", id="no display"),
+    ],
+)
+def test_webkit_is_had_on_debian_and_missed_in_so_many_words(
+    run: Run, programs: dict[str, str], hint: str
+) -> None:
+    done = run(programs, "webkit")
+    assert done.returncode == 1
+    assert hint in done.stderr
+    assert "WebKitGTK" in done.stderr
     assert done.stderr.count("\n") == 1
 
 
 def test_usage(run: Run) -> None:
-    assert run({}, "firefox").returncode == 2
+    assert run({}, "opera").returncode == 2
