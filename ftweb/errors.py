@@ -35,6 +35,7 @@ CODES: Final[dict[str, str]] = {
     "bad_host": "The Host header names none of this bridge's addresses (HTTP 421).",
     "bad_origin": "A page of another origin tried to connect (HTTP 403).",
     "node_id_in_use": "That node id is taken by another connection.",
+    "epoch_over": "Another history has taken the place of this node's; a new node is needed.",
     # requests
     "session_expired": "The session was dropped after long silence; the request was not run again.",
     "serial_acknowledged": "The client had already acknowledged the reply to this serial.",

@@ -9,6 +9,7 @@ import * as v from "valibot";
 
 import type { Change, Failure, State, Welcome } from "./frames";
 import type { Json } from "./json";
+import type { Turned } from "./session";
 
 export type PageToNet =
   | {
@@ -18,6 +19,10 @@ export type PageToNet =
       readonly deviceKey: string;
       readonly token: string;
       readonly visible: boolean;
+      /** Where this page's own build of the workers is: absolute, ending in a slash. */
+      readonly runtime: string;
+      /** The bridges that an earlier load of this tab knew, as it was told them; or empty. */
+      readonly bridges: string;
     }
   /** The first paint is over: now a replica may boot. */
   | { readonly kind: "painted" }
@@ -39,6 +44,10 @@ export type NetToPage =
   | { readonly kind: "status"; readonly status: FtwebStatus }
   | { readonly kind: "stream"; readonly frame: State | Change }
   | { readonly kind: "message"; readonly payload: Json }
+  /** A provisional reply turned out otherwise. */
+  | { readonly kind: "turned"; readonly turned: Turned }
+  /** To be remembered for the next load of this tab. */
+  | { readonly kind: "bridges"; readonly bridges: string }
   | {
       readonly kind: "result";
       readonly id: number;
@@ -49,7 +58,7 @@ export type NetToPage =
 export type Role = "observer" | "learner" | "follower" | "candidate" | "leader";
 
 /** What a person is told, in one word. */
-export type Condition = "connected" | "taking-over" | "offline" | "no-quorum";
+export type Condition = "connected" | "provisional" | "taking-over" | "offline" | "no-quorum";
 
 /** `globalThis.ftweb.status()`; docs/javascript-api.md tells what each means. */
 export interface FtwebStatus {
@@ -69,6 +78,7 @@ export interface FtwebStatus {
   readonly successors: readonly string[];
   readonly bridge: string | null;
   readonly quorum: boolean;
+  readonly provisional: boolean;
   readonly pending: number;
   readonly participants: number;
   readonly error: Failure | null;

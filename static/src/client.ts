@@ -101,6 +101,7 @@ function join(options: ConnectOptions): Promise<Connection> {
       performance.mark("ftweb:welcome");
       keepJoinToken(place, message.welcome.join_url);
     }
+    if (message.kind === "bridges") rememberBridges(message.bridges);
     if (message.kind === "refused") {
       ended();
       if (message.code === "bad_token") forgetToken(place, token);
@@ -130,9 +131,22 @@ function join(options: ConnectOptions): Promise<Connection> {
     deviceKey: deviceKey(store(() => localStorage)),
     token,
     visible: isVisible(),
+    runtime: RUNTIME.href,
+    bridges: store(() => sessionStorage)?.getItem(BRIDGES) ?? "",
   });
   followPage(post);
   return page.joined;
+}
+
+const BRIDGES = "ftweb.bridges";
+
+/** Should this tab be loaded again, from some cache, it then knows where to go. */
+function rememberBridges(bridges: string): void {
+  try {
+    sessionStorage.setItem(BRIDGES, bridges);
+  } catch {
+    // No storage, or none left: the home bridge is known anyway.
+  }
 }
 
 /** Tell the net worker what happens to the page. */

@@ -68,6 +68,15 @@ const Reply = v.object({
   serial: count,
   payload: json,
   error: v.optional(v.nullable(Failure), null),
+  provisional: v.optional(v.boolean(), false),
+});
+
+const Outcome = v.object({
+  type: v.literal("outcome"),
+  index: count,
+  serial: count,
+  payload: json,
+  error: v.optional(v.nullable(Failure), null),
 });
 
 const Message = v.object({
@@ -87,6 +96,12 @@ const Change = v.object({
   patch: v.array(v.record(v.string(), json)),
 });
 
+const BridgeAddress = v.object({
+  node_id: v.string(),
+  urls: v.array(v.string()),
+  clients: v.optional(count, 0),
+});
+
 const Status = v.object({
   type: v.literal("status"),
   epoch: count,
@@ -95,6 +110,8 @@ const Status = v.object({
   successors: v.array(v.string()),
   quorum: v.boolean(),
   participants: count,
+  bridges: v.optional(v.array(BridgeAddress), []),
+  provisional: v.optional(v.boolean(), false),
 });
 
 const Received = v.variant("type", [
@@ -104,6 +121,7 @@ const Received = v.variant("type", [
   Pong,
   Session,
   Reply,
+  Outcome,
   Message,
   State,
   Change,
@@ -115,6 +133,8 @@ export type Limits = v.InferOutput<typeof Limits>;
 export type Welcome = v.InferOutput<typeof Welcome>;
 export type ErrorFrame = v.InferOutput<typeof ErrorFrame>;
 export type Reply = v.InferOutput<typeof Reply>;
+export type Outcome = v.InferOutput<typeof Outcome>;
+export type BridgeAddress = v.InferOutput<typeof BridgeAddress>;
 export type Message = v.InferOutput<typeof Message>;
 export type State = v.InferOutput<typeof State>;
 export type Change = v.InferOutput<typeof Change>;
@@ -167,6 +187,15 @@ export type Sent =
 
 export function encode(frame: Sent): string {
   return JSON.stringify(frame);
+}
+
+/** Bridges as they were remembered: whatever is not understood is nothing. */
+export function readBridges(text: string): readonly BridgeAddress[] {
+  try {
+    return v.parse(v.array(BridgeAddress), JSON.parse(text));
+  } catch {
+    return [];
+  }
 }
 
 /** Bridges put the type first; only then can a frame be routed without parsing it. */

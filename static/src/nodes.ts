@@ -9,7 +9,9 @@
  * 4. After an end the next start waits, longer each time until one has lasted. A worker that keeps
  *    crashing (CRASHES in CRASHES_MS) is not started again: this tab votes, but never hosts.
  *    Hanging handlers do not count: one bad request per tab would leave nobody to host.
- * 5. Another bundle or another server after a reconnect: the worker is replaced.
+ * 5. The bridge may say that the node's epoch is over: another history has taken its place, and a
+ *    node id is never used in two. A new worker then starts at once; nothing has gone wrong.
+ * 6. Another bundle or another server after a reconnect: the worker is replaced.
  */
 
 import * as v from "valibot";
@@ -43,7 +45,10 @@ export interface NodeEvents {
 export class NodeKeeper {
   private worker: NodeWorker | undefined;
   private nodeId: string | undefined;
+  private status: NodeStatus | undefined;
   private welcome: Welcome | undefined;
+  /** Of the bridge that we are connected to. */
+  private origin: string;
   private connected = false;
   private allowed = false;
   private visible = true;
@@ -59,16 +64,28 @@ export class NodeKeeper {
 
   constructor(
     private readonly spawn: (url: string) => NodeWorker,
-    private readonly base: string,
+    /** The page's own origin, and the folder of its own build of the workers. */
+    private readonly home: { readonly origin: string; readonly runtime: string },
     private readonly clock: Clock,
     private readonly events: NodeEvents,
   ) {
+    this.origin = home.origin;
     this.watchdog = new Watchdog(clock, (request) => this.ended("stuck", request));
     this.pulse = new Pulse(
       clock,
       () => this.worker?.postMessage(PING),
       () => this.ended("stuck"),
     );
+  }
+
+  /** The host's heartbeats come to it. */
+  get member(): boolean {
+    return this.status !== undefined && this.status.role !== "observer";
+  }
+
+  /** The history that it takes part in; 0 while that is unknown. */
+  get epoch(): number {
+    return this.status?.epoch ?? 0;
   }
 
   /** The page has been painted. */
@@ -78,9 +95,10 @@ export class NodeKeeper {
   }
 
   /** A bridge has let us in. */
-  connect(welcome: Welcome): void {
+  connect(welcome: Welcome, origin = this.home.origin): void {
     const before = this.welcome;
     this.welcome = welcome;
+    this.origin = origin;
     this.connected = true;
     if (before !== undefined && this.worker !== undefined) {
       if (before.guid !== welcome.guid || before.bundle !== welcome.bundle) this.end();
@@ -121,12 +139,25 @@ export class NodeKeeper {
     if (this.worker !== undefined) this.ended("crashed");
   }
 
+  /** Its epoch is over: rule 5. */
+  renew(): void {
+    // One that still boots has not been anywhere.
+    if (this.nodeId === undefined) return;
+    this.tell("leaving");
+    this.end();
+    this.boot();
+  }
+
   private boot(): void {
     const { welcome } = this;
     if (!this.allowed || !this.connected || welcome === undefined) return;
     if (this.worker !== undefined || this.crashes.length >= CRASHES) return;
     this.waiting();
-    const runtime = new URL(welcome.runtime, this.base).href;
+    // Workers must come from the page's own origin (and may, from the cache, when it is gone); what
+    // another bridge calls its runtime need not exist there.
+    const { origin } = this.home;
+    const own = this.origin === origin;
+    const runtime = own ? new URL(welcome.runtime, origin).href : this.home.runtime;
     let worker: NodeWorker;
     try {
       worker = this.spawn(new URL("node-worker.js", runtime).href);
@@ -144,7 +175,7 @@ export class NodeKeeper {
     this.post({
       kind: "start",
       runtime,
-      bundleUrl: new URL(`/ftweb/bundle/${welcome.bundle}.zip`, this.base).href,
+      bundleUrl: new URL(`/ftweb/bundle/${welcome.bundle}.zip`, origin).href,
       bundle: welcome.bundle,
       visible: this.visible,
       welcome,
@@ -187,6 +218,7 @@ export class NodeKeeper {
         if (this.connected) this.announce("node_up");
         break;
       case "status":
+        this.status = message;
         this.events.changed({ nodeId: this.nodeId, node: message });
         break;
       case "failed":
@@ -236,6 +268,7 @@ export class NodeKeeper {
     const { worker } = this;
     this.worker = undefined;
     this.nodeId = undefined;
+    this.status = undefined;
     if (worker === undefined) return;
     worker.onmessage = worker.onerror = null;
     worker.terminate();

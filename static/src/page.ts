@@ -7,7 +7,7 @@
 
 import type { FtwebStatus, NetToPage, PageToNet } from "./channels";
 import { ConnectError, RequestError } from "./errors";
-import type { Welcome } from "./frames";
+import type { Failure, Welcome } from "./frames";
 import { toPayload, type Json } from "./json";
 import { Replica } from "./replica";
 
@@ -44,6 +44,16 @@ function callSafely<T>(call: (value: T) => void, value: T): void {
   }
 }
 
+/** A request whose provisional reply turned out otherwise. */
+export interface Outcome {
+  readonly request: Json;
+  /** What holds now; null if `error` does. */
+  readonly reply: Json;
+  readonly error: RequestError | null;
+  /** What the page was told at first. */
+  readonly before: { readonly reply: Json; readonly error: RequestError | null };
+}
+
 interface Waiting {
   resolve(reply: Json): void;
   reject(error: RequestError): void;
@@ -58,6 +68,7 @@ export class Connection {
   private readonly receivers = new Subscribers<Json>();
   private readonly stateWatchers = new Subscribers<Json>();
   private readonly statusWatchers = new Subscribers<FtwebStatus>();
+  private readonly outcomeWatchers = new Subscribers<Outcome>();
 
   constructor(
     private readonly port: Port,
@@ -132,6 +143,14 @@ export class Connection {
     return unsubscribe;
   }
 
+  /**
+   * Call `listener` when a request that was answered provisionally (`status().provisional`) turned
+   * out otherwise: the group had been in parts, and is one again.
+   */
+  onOutcome(listener: (outcome: Outcome) => void): Unsubscribe {
+    return this.outcomeWatchers.add(listener);
+  }
+
   /** Leave. Requests without a reply are rejected with `closed`. */
   close(): void {
     if (this.ended) return;
@@ -165,14 +184,32 @@ export class Connection {
         const waiting = this.waiting.get(message.id);
         this.waiting.delete(message.id);
         if (message.error === null) waiting?.resolve(message.payload);
-        else waiting?.reject(new RequestError(message.error.code, message.error.message));
+        else waiting?.reject(toError(message.error));
+        break;
+      }
+      case "turned": {
+        const { request, reply, error, before } = message.turned;
+        this.outcomeWatchers.tell({
+          request,
+          reply,
+          error: toError(error),
+          before: { reply: before.reply, error: toError(before.error) },
+        });
         break;
       }
       case "refused":
         this.ended = true;
         break;
+      case "bridges":
+        break;
     }
   }
+}
+
+function toError(failure: Failure): RequestError;
+function toError(failure: Failure | null): RequestError | null;
+function toError(failure: Failure | null): RequestError | null {
+  return failure === null ? null : new RequestError(failure.code, failure.message);
 }
 
 export interface Joining {

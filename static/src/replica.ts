@@ -5,7 +5,8 @@
  *    replica lags may send one after a reconnect).
  * 2. A `change` applies to exactly the position it names. An older one has been seen; any other
  *    gap is healed by asking for the whole state.
- * 3. An epoch only grows; within one, so does the index.
+ * 3. Within an epoch the index grows. Another epoch is another history, whatever its number: it
+ *    begins with its whole state, and positions in the one before mean nothing in it.
  *
  * The net worker follows the stream with a `Position` alone (for `hello`, and to ask for a resync
  * at once), the page holds the value in a `Replica`: a change crosses between them as its patch.
@@ -22,15 +23,12 @@ export interface Position {
 
 export const NOWHERE: Position = { epoch: 0, index: 0 };
 
-function isBefore(one: Position, other: Position): boolean {
-  return one.epoch < other.epoch || (one.epoch === other.epoch && one.index < other.index);
-}
-
 /** What a frame of the stream means to who stands at `at`. */
 export function follow(at: Position, frame: State | Change): "apply" | "seen" | "gap" {
-  if (!isBefore(at, frame)) return "seen";
+  const same = at.epoch === frame.epoch;
+  if (same && frame.index <= at.index) return "seen";
   if (frame.type === "state") return "apply";
-  return at.epoch === frame.epoch && at.index === frame.after ? "apply" : "gap";
+  return same && at.index === frame.after ? "apply" : "gap";
 }
 
 export class Replica {

@@ -7,12 +7,20 @@
 
 import type { NetToPage, PageToNet } from "./channels";
 import type { Clock } from "./clock";
-import { Link, type Payload, type Socket } from "./connection";
-import { PROTOCOL_VERSION, type Hello, type Message, type Welcome } from "./frames";
+import { Link, type Payload } from "./connection";
+import {
+  PROTOCOL_VERSION,
+  readBridges,
+  type Hello,
+  type Message,
+  type Status,
+  type Welcome,
+} from "./frames";
 import { NodeKeeper, type NodeWorker } from "./nodes";
 import { follow, NOWHERE, type Position } from "./replica";
 import { Session } from "./session";
 import { StatusKeeper } from "./status";
+import { Bridges, type Socket, type Target } from "./targets";
 import { LEAP_MS, NODE_BACKLOG_BYTES, WATCH_MS } from "./timing";
 
 /** What the worker gives. */
@@ -26,13 +34,14 @@ export interface World {
 type Start = Extract<PageToNet, { kind: "start" }>;
 
 export class Runtime {
+  private readonly bridges: Bridges;
   private readonly link: Link;
   private readonly session = new Session();
   private readonly nodes: NodeKeeper;
   private readonly status: StatusKeeper;
   private stream: Position = NOWHERE;
   private resyncing = false;
-  /** The highest that the bridge has told of. */
+  /** The history that the bridge has last told of. */
   private epoch = 0;
   /** The last message handled: (index, position). */
   private heard = { index: 0, position: -1 };
@@ -46,19 +55,23 @@ export class Runtime {
   ) {
     const { clock } = world;
     this.status = new StatusKeeper(clock, (status) => world.tell({ kind: "status", status }));
-    this.link = new Link(() => world.openSocket(start.socketUrl), clock, {
+    const home = new URL(start.socketUrl.replace(/^ws/, "http")).origin;
+    const remembered = readBridges(start.bridges);
+    this.bridges = new Bridges(home, (url) => world.openSocket(url), clock, remembered);
+    this.link = new Link(this.bridges, clock, {
       hello: () => this.hello(),
-      welcomed: (welcome) => this.welcomed(welcome),
+      welcomed: (welcome, target) => this.welcomed(welcome, target),
       received: (frame) => this.received(frame),
       forNode: (text) => this.nodes.deliver(text),
       lost: () => this.lost(),
       refused: (error, final) => {
         const { code, message } = error;
         if (code === "node_id_in_use") this.nodes.replace();
+        if (code === "epoch_over") this.nodes.renew();
         if (error.fatal) {
           this.status.learn({ error: { code, message }, ended: final });
           this.session.refused({ code, message });
-        } else {
+        } else if (code !== "epoch_over") {
           console.warn(`ftweb: ${message}`);
         }
         if (final) {
@@ -69,8 +82,8 @@ export class Runtime {
         this.flush();
       },
     });
-    const base = start.socketUrl.replace(/^ws/, "http");
-    this.nodes = new NodeKeeper((url) => world.spawnNode(url), base, clock, {
+    const own = { origin: home, runtime: start.runtime };
+    this.nodes = new NodeKeeper((url) => world.spawnNode(url), own, clock, {
       send: (frame) => this.link.send(frame),
       sendText: (text) => {
         if (this.link.backlog <= NODE_BACKLOG_BYTES) this.link.sendText(text);
@@ -81,6 +94,7 @@ export class Runtime {
           ...news,
           nodeError: news.nodeId === undefined ? nodeError : undefined,
         });
+        this.link.expect(this.session.size > 0 || this.nodes.member);
       },
       booted: (bootMilliseconds) => this.status.learn({ bootMilliseconds }),
       failed: (nodeError) => this.status.learn({ nodeError }),
@@ -149,11 +163,17 @@ export class Runtime {
     };
   }
 
-  private welcomed(welcome: Welcome): void {
+  private welcomed(welcome: Welcome, target: Target): void {
     const before = this.status.known.welcome;
     const another = before !== undefined && before.guid !== welcome.guid;
     this.resyncing = false;
-    this.status.learn({ welcome, connected: true, heard: false, error: undefined });
+    this.status.learn({
+      welcome,
+      connected: true,
+      via: target.name,
+      heard: false,
+      error: undefined,
+    });
     this.world.tell({ kind: "welcome", welcome, another });
     if (another) {
       this.session.reset();
@@ -161,7 +181,7 @@ export class Runtime {
       this.forgetMessages();
       this.resync();
     }
-    this.nodes.connect(welcome);
+    this.nodes.connect(welcome, target.name);
     this.flush();
   }
 
@@ -173,11 +193,17 @@ export class Runtime {
       case "reply":
         this.session.replied(frame, this.now());
         break;
+      case "outcome":
+        this.session.outcome(frame, this.now());
+        break;
       case "message":
         this.message(frame);
         break;
       case "status":
         this.enter(frame.epoch);
+        this.learn(frame.bridges);
+        // Its node would have to go back: it never hears of the bridge's history (see nodes.ts).
+        if (!this.status.known.heard && this.nodes.epoch > frame.epoch) this.nodes.renew();
         this.status.learn({ status: frame, heard: true });
         this.session.status(frame, this.now());
         break;
@@ -203,9 +229,17 @@ export class Runtime {
 
   /** Another history has begun: its log indexes say nothing about those seen before. */
   private enter(epoch: number): void {
-    if (epoch <= this.epoch) return;
+    if (epoch === this.epoch) return;
     if (this.epoch > 0) this.forgetMessages();
     this.epoch = epoch;
+    this.session.enter(epoch);
+  }
+
+  private learn(bridges: Status["bridges"]): void {
+    const text = JSON.stringify(bridges);
+    if (text === JSON.stringify(this.bridges.list)) return;
+    this.bridges.learn(bridges);
+    this.world.tell({ kind: "bridges", bridges: text });
   }
 
   private message(frame: Message): void {
@@ -236,10 +270,12 @@ export class Runtime {
 
   /** Send and tell what the session has come up with. */
   private flush(): void {
-    const { frames, results } = this.session.drain();
+    const { frames, results, turned } = this.session.drain();
     for (const frame of frames) this.link.send(frame);
+    this.link.expect(this.session.size > 0 || this.nodes.member);
     this.status.learn({ pending: this.session.size });
     for (const result of results) this.world.tell({ kind: "result", ...result });
+    for (const one of turned) this.world.tell({ kind: "turned", turned: one });
   }
 
   private watch(): void {

@@ -16,19 +16,29 @@
  *    were ever sent in it fail with that code. What was never sent goes into the next session.
  * 7. What a bridge has refused twice in a row as malformed would be refused for ever, and take the
  *    connection with it each time: it fails with the bridge's code.
+ * 8. A provisional reply may still turn out otherwise (`outcome`). The last PROVISIONAL_KEPT such
+ *    requests are kept with their replies, so that the page can be told what has changed.
  *
  * `drain` hands over what has come up, and forgets it.
  */
 
-import type { Failure, Reply, Sent, Status } from "./frames";
+import type { Failure, Outcome, Reply, Sent, Status } from "./frames";
 import type { Json } from "./json";
-import { REPEAT_MS } from "./timing";
+import { PROVISIONAL_KEPT, REPEAT_MS } from "./timing";
 
 export interface Result {
   /** Who asked: the number that `request` was given. */
   readonly id: number;
   readonly payload: Json;
   readonly error: Failure | null;
+}
+
+/** What became of a request whose provisional reply was another. */
+export interface Turned {
+  readonly request: Json;
+  readonly reply: Json;
+  readonly error: Failure | null;
+  readonly before: { readonly reply: Json; readonly error: Failure | null };
 }
 
 interface Pending {
@@ -51,23 +61,31 @@ export class Session {
   private expired = 0;
   private askedAt: number | undefined;
   private epoch = 0;
+  private turnedAt = 0;
+  private readonly provisional = new Map<number, { request: Json; reply: Reply }>();
   /** "epoch term host" that this socket's requests go to; undefined while there is none. */
   private route: string | undefined;
   private refusals = 0;
   private closed = false;
   private out: Sent[] = [];
   private results: Result[] = [];
+  private turned: Turned[] = [];
 
   /** Requests without a result. */
   get size(): number {
     return this.pending.size;
   }
 
-  /** Take what has come up: frames to send now, in order, and results. */
-  drain(): { frames: readonly Sent[]; results: readonly Result[] } {
-    const drained = { frames: this.out, results: this.results };
+  /** Take what has come up: frames to send now, in order, results, and changed outcomes. */
+  drain(): {
+    frames: readonly Sent[];
+    results: readonly Result[];
+    turned: readonly Turned[];
+  } {
+    const drained = { frames: this.out, results: this.results, turned: this.turned };
     this.out = [];
     this.results = [];
+    this.turned = [];
     return drained;
   }
 
@@ -100,11 +118,7 @@ export class Session {
   }
 
   status(status: Status, now: number): void {
-    if (status.epoch > this.epoch) {
-      // Another history: its log indexes say nothing about those seen before.
-      this.epoch = status.epoch;
-      this.expired = 0;
-    }
+    this.enter(status.epoch);
     const route =
       status.host === null ? undefined : `${status.epoch} ${status.term} ${status.host}`;
     if (route === this.route) return;
@@ -113,6 +127,14 @@ export class Session {
     // Opened ahead of the first request, which then needs one way through the log only.
     if (this.session === undefined) this.ask(now, true);
     else this.sendAll(now);
+  }
+
+  /** Another history: its log indexes say nothing about those seen before. */
+  enter(epoch: number): void {
+    if (epoch === this.epoch) return;
+    this.epoch = epoch;
+    this.expired = 0;
+    this.turnedAt = 0;
   }
 
   opened(session: number, now: number): void {
@@ -129,7 +151,25 @@ export class Session {
     if (pending === undefined) return;
     this.pending.delete(reply.serial);
     this.results.push({ id: pending.id, payload: reply.payload, error: reply.error });
+    if (reply.provisional) this.keep(reply, pending.payload);
     if (reply.error?.code === "session_expired") this.expire(reply.error, now);
+  }
+
+  /** Rule 8. Outcomes are sent again, as messages are: those seen are dropped. */
+  outcome(outcome: Outcome, now: number): void {
+    if (outcome.index <= this.turnedAt) return;
+    this.turnedAt = outcome.index;
+    const { serial, payload, error } = outcome;
+    if (this.pending.has(serial)) {
+      // The provisional reply never came: this is the first that is heard of it.
+      this.replied({ type: "reply", serial, payload, error, provisional: false }, now);
+      return;
+    }
+    const kept = this.provisional.get(serial);
+    if (kept === undefined) return;
+    this.provisional.delete(serial);
+    const before = { reply: kept.reply.payload, error: kept.reply.error };
+    this.turned.push({ request: kept.request, reply: payload, error, before });
   }
 
   /** The bridge closed the connection with this error. */
@@ -148,8 +188,8 @@ export class Session {
       message: "Another server answers here now; whether this request was handled is unknown.",
     });
     this.session = undefined;
-    this.expired = 0;
-    this.epoch = 0;
+    this.enter(0);
+    this.provisional.clear();
     this.askedAt = undefined;
   }
 
@@ -171,6 +211,14 @@ export class Session {
       if (pending.sentAt === undefined || now - pending.sentAt >= REPEAT_MS) {
         this.send(serial, pending, now);
       }
+    }
+  }
+
+  private keep(reply: Reply, request: Json): void {
+    this.provisional.set(reply.serial, { request, reply });
+    for (const serial of this.provisional.keys()) {
+      if (this.provisional.size <= PROVISIONAL_KEPT) break;
+      this.provisional.delete(serial);
     }
   }
 

@@ -4,7 +4,8 @@
  * 1. "offline": the bridge cannot be reached: it is this device, or the bridge.
  * 2. "no-quorum": the bridge is there, but too many replicas are not.
  * 3. "taking-over": the bridge is there, nobody hosts right now.
- * 4. "connected": all is well.
+ * 4. "provisional": all is well here, but others of the group cannot be heard.
+ * 5. "connected": all is well.
  *
  * Short interruptions are not shown: each of the first three must have lasted for its time
  * (OFFLINE_MS, NO_QUORUM_MS, TAKING_OVER_MS); until then the word before stays.
@@ -19,6 +20,8 @@ import { NO_QUORUM_MS, OFFLINE_MS, TAKING_OVER_MS } from "./timing";
 export interface Facts {
   welcome: Welcome | undefined;
   connected: boolean;
+  /** Where the link goes to. */
+  via: string | undefined;
   /** The latest; from before the link broke, until `heard`. */
   status: Status | undefined;
   /** A status has come over this link. */
@@ -41,6 +44,7 @@ export interface Facts {
 export const NOTHING_KNOWN: Facts = {
   welcome: undefined,
   connected: false,
+  via: undefined,
   status: undefined,
   heard: false,
   hosted: false,
@@ -53,7 +57,7 @@ export const NOTHING_KNOWN: Facts = {
   ended: false,
 };
 
-type Trouble = Exclude<Condition, "connected">;
+type Trouble = Exclude<Condition, "connected" | "provisional">;
 
 /** The gravest first, with how long each must last before it is shown. */
 const PATIENCE: readonly (readonly [Trouble, number])[] = [
@@ -62,8 +66,13 @@ const PATIENCE: readonly (readonly [Trouble, number])[] = [
   ["taking-over", TAKING_OVER_MS],
 ];
 
+const WELL: ReadonlySet<Condition> = new Set(["connected", "provisional"]);
+
 const SENTENCES: Readonly<Record<Condition, string>> = {
   connected: "Connected.",
+  provisional:
+    "Connected, but part of the group cannot be heard. What you send counts here, and may still " +
+    "be decided otherwise when they are back.",
   "taking-over": "The hosting device has left; another one is taking over. Nothing is lost.",
   offline: "This device cannot reach the server. Trying again; what you send is kept.",
   "no-quorum":
@@ -87,8 +96,9 @@ export function toStatus(facts: Facts, state: Condition): FtwebStatus {
     term: status?.term ?? 0,
     hostId: status?.host ?? null,
     successors: status?.successors ?? [],
-    bridge: connected ? (welcome?.bridge ?? null) : null,
+    bridge: connected ? (facts.via ?? null) : null,
     quorum: connected && (status?.quorum ?? false),
+    provisional: status?.provisional ?? false,
     pending: facts.pending,
     participants: status?.participants ?? 0,
     error: facts.error ?? facts.nodeError ?? null,
@@ -154,7 +164,10 @@ export class StatusKeeper {
     else if (!troubles.some(({ state }) => state === this.state)) {
       // What was shown is over. Trouble that had been hidden behind it needs no second wait.
       const hosted = this.since["taking-over"] === undefined;
-      if (this.state !== "connected") this.state = hosted ? "connected" : "taking-over";
+      if (!WELL.has(this.state)) this.state = hosted ? "connected" : "taking-over";
+    }
+    if (WELL.has(this.state)) {
+      this.state = this.facts.status?.provisional === true ? "provisional" : "connected";
     }
     const due = troubles.map((trouble) => trouble.due).filter((time) => time > now);
     if (due.length > 0 && !this.facts.ended) {

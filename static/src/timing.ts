@@ -5,11 +5,32 @@
  * ftweb/limits.py.
  */
 
-/** From opening a socket to its welcome. A LAN answers in milliseconds; a dead address never. */
+/** Until a socket opens. A LAN answers in milliseconds; a dead address never. */
+export const DIAL_MS = 5_000;
+
+/** The next address is tried after this, beside the one that does not answer: ten round trips. */
+export const DIAL_NEXT_MS = 150;
+
+/** All who lost a bridge come to the next one within this time, not in one instant. */
+export const SPREAD_MS = 200;
+
+/** From an open socket to its welcome. */
 export const WELCOME_MS = 5_000;
 
 /** A bridge that has said nothing for so long after a ping is gone (a socket may lie: iOS). */
 export const PONG_MS = 5_000;
+
+/**
+ * While something is expected (an unanswered request, the host's heartbeats) a bridge that said
+ * nothing for so long is pinged. Heartbeats come every 150 ms, replies within 50.
+ */
+export const QUIET_MS = 400;
+
+/**
+ * A bridge that said nothing for so long after a ping is looked for elsewhere, where there is
+ * another. Its socket is kept until another is open: a phone's Wi-Fi sleeps for 100 to 300 ms.
+ */
+export const SUSPECT_MS = 500;
 
 /**
  * The same while a whole state is on its way: one message of up to 4 MiB, of which a page sees
@@ -69,3 +90,6 @@ export const CRASHES_MS = 60_000;
 
 /** Bytes queued in the socket above which consensus frames are dropped: Raft repeats them. */
 export const NODE_BACKLOG_BYTES = 4 * 1024 * 1024;
+
+/** Provisional replies kept, for the case that they turn out otherwise: what a person still knows. */
+export const PROVISIONAL_KEPT = 256;

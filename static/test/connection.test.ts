@@ -3,19 +3,25 @@
 import assert from "node:assert/strict";
 import { test, type TestContext } from "node:test";
 
-import { Link, type LinkEvents, type Socket } from "../src/connection";
+import { Link, type LinkEvents } from "../src/connection";
 import type { ErrorFrame, Hello } from "../src/frames";
+import type { Occasion, Socket, Targets } from "../src/targets";
 import {
   BUSY_MS,
+  DIAL_NEXT_MS,
   LATE_MS,
   LOADING_MS,
   PONG_MS,
+  QUIET_MS,
   RETRY_CAP_MS,
+  SPREAD_MS,
   STABLE_MS,
+  SUSPECT_MS,
   WELCOME_MS,
 } from "../src/timing";
 import { Bridge, openSocket, STATUS, WELCOME } from "./support/bridge";
 import { fastClock, ManualClock } from "./support/clock";
+import { PlayedSocket } from "./support/socket";
 import { until } from "./support/until";
 
 const HELLO: Hello = {
@@ -27,6 +33,12 @@ const HELLO: Hello = {
 };
 
 const PING_MS = WELCOME.limits.ping_seconds * 1000;
+
+/** One bridge and no other. */
+function only(open: () => Socket): Targets {
+  const target = { name: "http://192.0.2.1:8765", open };
+  return { several: false, round: () => [target], arrived: () => undefined };
+}
 
 /** Writes down what the link tells. */
 class Log implements LinkEvents {
@@ -56,7 +68,11 @@ class Log implements LinkEvents {
 async function linked(t: TestContext): Promise<{ bridge: Bridge; link: Link; log: Log }> {
   const bridge = await Bridge.start();
   const log = new Log();
-  const link = new Link(() => openSocket(bridge.url), fastClock(20), log);
+  const link = new Link(
+    only(() => openSocket(bridge.url)),
+    fastClock(20),
+    log,
+  );
   t.after(async () => {
     link.stop();
     await bridge.stop();
@@ -129,7 +145,11 @@ test("a bridge that restarts is found again", async (t) => {
   const first = await Bridge.start();
   const { port, url } = first;
   const log = new Log();
-  const link = new Link(() => openSocket(url), fastClock(20), log);
+  const link = new Link(
+    only(() => openSocket(url)),
+    fastClock(20),
+    log,
+  );
   t.after(() => link.stop());
   link.start();
   await (await first.accept()).welcome();
@@ -179,36 +199,6 @@ test("stopping says goodbye and closes; starting joins again", async (t) => {
   assert.deepEqual(log.lines, ["welcomed", "lost", "welcomed"]);
 });
 
-/** A socket that the test plays. */
-class PlayedSocket implements Socket {
-  readonly bufferedAmount = 0;
-  onopen: (() => void) | null = null;
-  onmessage: ((event: { data: unknown }) => void) | null = null;
-  onclose: (() => void) | null = null;
-  readonly sent: { type: string }[] = [];
-  closed = false;
-  send(text: string): void {
-    this.sent.push(JSON.parse(text) as { type: string });
-  }
-  close(): void {
-    this.closed = true;
-  }
-  say(frame: object): void {
-    this.onmessage?.({ data: JSON.stringify(frame) });
-  }
-  welcome(): void {
-    this.onopen?.();
-    this.say(WELCOME);
-  }
-  /** Answer the last ping. */
-  pong(): void {
-    this.say({ type: "pong", n: this.pings });
-  }
-  get pings(): number {
-    return this.sent.filter(({ type }) => type === "ping").length;
-  }
-}
-
 interface Played {
   readonly clock: ManualClock;
   readonly link: Link;
@@ -223,11 +213,11 @@ function played(): Played {
   const log = new Log();
   const sockets: PlayedSocket[] = [];
   const link = new Link(
-    () => {
+    only(() => {
       const socket = new PlayedSocket();
       sockets.push(socket);
       return socket;
-    },
+    }),
     clock,
     log,
   );
@@ -303,10 +293,10 @@ test("a constructor that throws is an attempt that failed", () => {
   const clock = new ManualClock();
   let attempts = 0;
   const link = new Link(
-    () => {
+    only(() => {
       attempts += 1;
       throw new Error("SecurityError");
-    },
+    }),
     clock,
     new Log(),
   );
@@ -419,4 +409,134 @@ test("what a given-up socket still says is not heard", () => {
   sockets[0]?.say(STATUS);
   sockets[0]?.onclose?.();
   assert.deepEqual(log.lines, ["welcomed", "status", "lost"]);
+});
+
+/** Two bridges, of which the link first joins "a". */
+function between(): Played & {
+  readonly at: Map<string, PlayedSocket>;
+  readonly rounds: Occasion[];
+} {
+  const clock = new ManualClock();
+  const log = new Log();
+  const sockets: PlayedSocket[] = [];
+  const at = new Map<string, PlayedSocket>();
+  const rounds: Occasion[] = [];
+  const [a, b] = ["a", "b"].map((name) => ({
+    name,
+    open: () => {
+      const socket = new PlayedSocket();
+      sockets.push(socket);
+      at.set(name, socket);
+      return socket;
+    },
+  }));
+  assert.ok(a && b);
+  const targets: Targets = {
+    several: true,
+    round: (occasion) => {
+      rounds.push(occasion);
+      return occasion === "move" ? [b, a] : [a, b];
+    },
+    arrived: () => undefined,
+  };
+  const link = new Link(targets, clock, log);
+  link.start();
+  at.get("a")?.welcome();
+  at.get("a")?.say(STATUS);
+  at.get("a")?.pong();
+  log.lines.length = 0;
+  const last = (): PlayedSocket => {
+    const socket = sockets.at(-1);
+    assert.ok(socket);
+    return socket;
+  };
+  return { clock, link, log, sockets, last, at, rounds };
+}
+
+test("a lost bridge is tried once more, at once, then the other one", () => {
+  const { clock, log, at, rounds } = between();
+  clock.chance = 0.5;
+  at.get("a")?.onclose?.({ code: 1006 });
+  assert.deepEqual(rounds, ["start", "lost"]);
+  at.get("a")?.onclose?.();
+  clock.pass(SPREAD_MS / 2);
+  at.get("b")?.welcome();
+  assert.deepEqual(log.lines, ["lost", "welcomed"]);
+  assert.deepEqual(at.get("b")?.sent[0], HELLO);
+});
+
+test("what is expected and does not come: a ping, then another bridge, all within a second", () => {
+  const { clock, link, log, at } = between();
+  const first = at.get("a");
+  link.expect(true);
+  clock.pass(QUIET_MS);
+  assert.equal(first?.pings, 2);
+  clock.pass(SUSPECT_MS + DIAL_NEXT_MS);
+  assert.deepEqual(log.lines, [], "the silent socket is kept until there is another");
+  at.get("b")?.welcome();
+  assert.deepEqual(log.lines, ["lost", "welcomed"]);
+  assert.ok(first.closed);
+});
+
+test("heartbeats need no pings", () => {
+  const { clock, link, at } = between();
+  link.expect(true);
+  for (let beat = 0; beat < 20; beat += 1) {
+    clock.pass(150);
+    at.get("a")?.say({ type: "raft" });
+  }
+  assert.equal(at.get("a")?.pings, 1);
+});
+
+test("with nothing expected a quiet bridge is pinged as rarely as ever", () => {
+  const { clock, at } = between();
+  clock.pass(PING_MS - 1);
+  assert.equal(at.get("a")?.pings, 1);
+});
+
+test("a bridge that answers after all is kept", () => {
+  const { clock, link, log, at } = between();
+  const first = at.get("a");
+  link.probe();
+  clock.pass(SUSPECT_MS + DIAL_NEXT_MS);
+  const second = at.get("b");
+  assert.ok(second);
+  first?.pong();
+  assert.ok(second.closed);
+  second.welcome();
+  clock.pass(PONG_MS);
+  assert.deepEqual(log.lines, []);
+  assert.ok(link.connected);
+});
+
+test("nothing answers: the silent bridge is given up in the end", () => {
+  const { clock, link, log, at } = between();
+  link.probe();
+  clock.pass(PONG_MS);
+  assert.deepEqual(log.lines, ["lost"]);
+  assert.ok(!link.connected);
+  clock.pass(60_000);
+  at.get("a")?.welcome();
+  assert.ok(link.connected);
+});
+
+test("a bridge that sends us away is left for the other one", () => {
+  const { at, log, rounds } = between();
+  at.get("a")?.onclose?.({ code: 4002 });
+  assert.equal(rounds.at(-1), "move");
+  at.get("b")?.welcome();
+  assert.deepEqual(log.lines, ["lost", "welcomed"]);
+});
+
+test("bridges that close at once are not run round in circles", () => {
+  const { clock, at, sockets } = between();
+  clock.chance = 0.9;
+  const before = sockets.length;
+  for (let count = 0; count < 100; count += 1) {
+    at.get("a")?.onclose?.({ code: 4002 });
+    at.get("b")?.onclose?.({ code: 4002 });
+    clock.pass(10);
+    for (const socket of at.values()) if (!socket.closed) socket.welcome();
+  }
+  assert.ok(sockets.length - before < 10, String(sockets.length));
 });

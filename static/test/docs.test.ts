@@ -36,6 +36,7 @@ test("every word of the state is documented", () => {
     "connected",
     "no-quorum",
     "offline",
+    "provisional",
     "taking-over",
   ]);
 });

@@ -20,7 +20,7 @@ const vectors = JSON.parse(
 ) as Vector[];
 
 const RECEIVED = new Set(
-  "welcome error ping pong session reply message state change status".split(" "),
+  "welcome error ping pong session reply outcome message state change status".split(" "),
 );
 const ROUTED = new Set("raft forward directory lost".split(" "));
 
@@ -62,6 +62,7 @@ test("defaults of fields left out", () => {
     serial: 2,
     payload: null,
     error: null,
+    provisional: false,
   });
   assert.deepEqual(decode('{"type":"error","code":"x","message":"y"}'), {
     type: "error",

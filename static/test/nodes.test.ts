@@ -18,6 +18,11 @@ import {
 import { WELCOME } from "./support/bridge";
 import { ManualClock } from "./support/clock";
 
+const HOME = {
+  origin: "http://192.0.2.7:8765",
+  runtime: "http://192.0.2.7:8765/ftweb/runtime/own/",
+};
+
 class PlayedWorker implements NodeWorker {
   onmessage: ((event: { data: unknown }) => void) | null = null;
   onerror: ((event: { message: string }) => void) | null = null;
@@ -64,7 +69,7 @@ function kept(): Kept {
       workers.push(worker);
       return worker;
     },
-    "http://192.0.2.7:8765/ftweb/socket",
+    HOME,
     clock,
     {
       send: (frame) => sent.push(frame),
@@ -302,7 +307,7 @@ test("a browser without workers inside workers: told once, and the page goes on"
       attempts += 1;
       throw new ReferenceError("Worker is not defined");
     },
-    "http://192.0.2.7:8765/",
+    HOME,
     new ManualClock(),
     {
       send: () => undefined,
@@ -380,4 +385,28 @@ test("an ended worker is not heard any more", () => {
   sent.length = 0;
   assert.ok(handler);
   assert.equal(workers[0]?.onmessage, null);
+});
+
+test("its epoch is over: another node at once, and no crash", () => {
+  const { keeper, workers, sent, last, failures } = up();
+  for (let count = 0; count < CRASHES; count += 1) {
+    const before = last();
+    keeper.renew();
+    assert.ok(before.terminated);
+    keeper.renew();
+    assert.equal(workers.length, count + 2, "one that still boots has not been anywhere");
+    last().say({ kind: "up", nodeId: `renewed${count}` });
+  }
+  assert.deepEqual(failures, []);
+  assert.deepEqual(sent.slice(0, 2), [
+    { type: "node_down", node_id: "n1", reason: "leaving" },
+    { type: "node_up", node_id: "renewed0", visible: true },
+  ]);
+});
+
+test("at another bridge the page's own runtime is used, from its own origin", () => {
+  const { keeper, last } = kept();
+  keeper.connect({ ...WELCOME, runtime: "/ftweb/runtime/other/" }, "http://192.0.2.8:8765");
+  keeper.allow();
+  assert.equal(last().url, `${HOME.runtime}node-worker.js`);
 });

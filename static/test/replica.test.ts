@@ -61,14 +61,16 @@ test("a patch that does not apply is a gap and changes nothing", () => {
   assert.deepEqual(replica.position, { epoch: 1, index: 5 });
 });
 
-test("a new epoch replaces, whatever its indexes; an old one is past", () => {
+test("another epoch replaces, whatever its number and its indexes", () => {
   const replica = new Replica();
   replica.take(state(1, 50, { old: true }));
   assert.equal(replica.take(change(2, 50, 51, "a")), "gap");
   assert.equal(replica.take(state(2, 3, { fresh: true })), "changed");
-  assert.equal(replica.take(state(1, 60, { old: true })), "seen");
-  assert.equal(replica.take(change(1, 50, 60, "a")), "seen");
+  assert.equal(replica.take(change(1, 50, 60, "a")), "gap", "its position says nothing here");
   assert.deepEqual(replica.value, { fresh: true });
+  // Two histories have met, and the one with the lower number has stayed.
+  assert.equal(replica.take(state(1, 2, { stayed: true })), "changed");
+  assert.deepEqual(replica.position, { epoch: 1, index: 2 });
 });
 
 test("another server's state is taken after a reset", () => {

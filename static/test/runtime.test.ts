@@ -92,6 +92,8 @@ async function running(t: TestContext, world: Partial<World> = {}): Promise<Runn
       deviceKey: "d",
       token: "t",
       visible: true,
+      runtime: bridge.url.replace("ws", "http").replace("socket", "runtime/own/"),
+      bridges: "",
     },
   );
   t.after(async () => {

@@ -5,20 +5,36 @@ import { test } from "node:test";
 
 import type { Reply, Status } from "../src/frames";
 import { Session } from "../src/session";
-import { REPEAT_MS } from "../src/timing";
+import { PROVISIONAL_KEPT, REPEAT_MS } from "../src/timing";
 
 const LIMIT = 4;
 
 function status(epoch: number, term: number, host: string | null): Status {
-  return { type: "status", epoch, term, host, successors: [], quorum: true, participants: 1 };
+  return {
+    type: "status",
+    epoch,
+    term,
+    host,
+    successors: [],
+    quorum: true,
+    participants: 1,
+    bridges: [],
+    provisional: false,
+  };
 }
 
 function reply(serial: number, payload: Reply["payload"] = "ok"): Reply {
-  return { type: "reply", serial, payload, error: null };
+  return { type: "reply", serial, payload, error: null, provisional: false };
 }
 
 function failure(serial: number, code: string): Reply {
-  return { type: "reply", serial, payload: null, error: { code, message: code } };
+  return {
+    type: "reply",
+    serial,
+    payload: null,
+    error: { code, message: code },
+    provisional: false,
+  };
 }
 
 /** The frames that a session wants to send, in short: o = open_session, 3/1 = serial/acknowledged. */
@@ -279,4 +295,53 @@ test("closing fails everything", () => {
   session.request(3, "c", LIMIT, 0);
   assert.equal(results(session), "1=closed 2=closed 3=closed");
   assert.equal(session.size, 0);
+});
+
+test("a provisional reply that turns out otherwise is told once, with what was asked", () => {
+  const session = opened();
+  session.request(1, { seat: 4 }, LIMIT, 0);
+  session.replied({ ...reply(1, "yours"), provisional: true }, 0);
+  session.status(status(2, 1, "h1"), 0);
+  const outcome = {
+    type: "outcome",
+    index: 30,
+    serial: 1,
+    payload: null,
+    error: { code: "taken", message: "Taken." },
+  } as const;
+  session.outcome(outcome, 0);
+  session.outcome(outcome, 0);
+  assert.deepEqual(session.drain().turned, [
+    {
+      request: { seat: 4 },
+      reply: null,
+      error: { code: "taken", message: "Taken." },
+      before: { reply: "yours", error: null },
+    },
+  ]);
+});
+
+test("an outcome of what was never answered is its answer", () => {
+  const session = opened();
+  session.request(1, "a", LIMIT, 0);
+  session.outcome({ type: "outcome", index: 30, serial: 1, payload: "late", error: null }, 0);
+  assert.equal(results(session), '1="late"');
+  assert.equal(session.size, 0);
+});
+
+test("firm replies are not kept, and of provisional ones not all", () => {
+  const session = opened();
+  const last = PROVISIONAL_KEPT + 2;
+  for (let serial = 1; serial <= last; serial += 1) {
+    session.request(serial, serial, LIMIT, 0);
+    session.replied({ ...reply(serial), provisional: serial !== last - 1 }, 0);
+  }
+  session.drain();
+  for (const [index, serial] of [1, 2, last - 1, last].entries()) {
+    session.outcome({ type: "outcome", index: 9 + index, serial, payload: "no", error: null }, 0);
+  }
+  assert.deepEqual(
+    session.drain().turned.map(({ request }) => request),
+    [2, last],
+  );
 });

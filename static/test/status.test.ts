@@ -18,6 +18,8 @@ const HOSTED: Status = {
   successors: ["n1", "n2", "b1"],
   quorum: true,
   participants: 4,
+  bridges: [],
+  provisional: false,
 };
 const HOSTLESS: Status = { ...HOSTED, host: null };
 const SPLIT: Status = { ...HOSTLESS, quorum: false };
@@ -44,7 +46,7 @@ function watched(): Watched {
 /** Connected, with a host. */
 function connected(): Watched {
   const all = watched();
-  all.keeper.learn({ welcome: WELCOME, connected: true });
+  all.keeper.learn({ welcome: WELCOME, connected: true, via: "http://192.0.2.1:8765" });
   all.keeper.learn({ status: HOSTED, heard: true });
   return all;
 }
@@ -60,6 +62,16 @@ test("before the first welcome: offline, and connecting", () => {
   assert.equal(status.clientId, null);
   assert.equal(status.nodeId, null);
   assert.equal(status.ready, false);
+});
+
+test("part of the group cannot be heard: said, while all else is well", () => {
+  const { keeper, told, last } = connected();
+  keeper.learn({ status: { ...HOSTED, epoch: 2, provisional: true } });
+  assert.equal(last().state, "provisional");
+  assert.equal(last().provisional, true);
+  assert.match(last().text, /cannot be heard/);
+  keeper.learn({ status: { ...HOSTED, epoch: 2 } });
+  assert.deepEqual(words(told), ["offline", "connected", "provisional", "connected"]);
 });
 
 test("joining a group that is well goes straight to connected", () => {
@@ -79,8 +91,9 @@ test("joining a group that is well goes straight to connected", () => {
     term: 3,
     hostId: "n1",
     successors: ["n1", "n2", "b1"],
-    bridge: "b1",
+    bridge: "http://192.0.2.1:8765",
     quorum: true,
+    provisional: false,
     pending: 0,
     participants: 4,
     error: null,

@@ -5,8 +5,8 @@ import type { AddressInfo } from "node:net";
 
 import { WebSocket, WebSocketServer } from "ws";
 
-import type { Socket } from "../../src/connection";
 import type { Json } from "../../src/json";
+import type { Socket } from "../../src/targets";
 
 export type Frame = { readonly type: string; readonly [field: string]: Json };
 
