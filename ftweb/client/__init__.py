@@ -23,10 +23,11 @@ import secrets
 
 from ftweb.client.address import parse_target
 from ftweb.client.connection import Connection
+from ftweb.client.events import Outcome
 from ftweb.client.keeper import Keeper
 from ftweb.client.status import ConnectionStatus
 
-__all__ = ["Connection", "ConnectionStatus", "connect"]
+__all__ = ["Connection", "ConnectionStatus", "Outcome", "connect"]
 
 
 def connect(

@@ -69,6 +69,11 @@ def parse_target(name_or_url: str, *, token: str = "", presenter_token: str = ""
     return Target(url=f"{scheme}://{authority}{SOCKET_PATH}", token=_checked(found, name_or_url))
 
 
+def origin_of(url: str) -> str:
+    """The origin whose socket has this URL."""
+    return url.removesuffix(SOCKET_PATH).replace("ws", "http", 1)
+
+
 def _checked(token: str, server: str) -> str:
     if not token:
         raise ConnectError(

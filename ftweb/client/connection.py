@@ -46,6 +46,7 @@ class Connection:
         self._on_message: list[Callable[[Any], object]] = []
         self._on_state: list[Callable[[Any], object]] = []
         self._on_status: list[Callable[[ConnectionStatus], object]] = []
+        self._on_outcome: list[Callable[[events.Outcome], object]] = []
         self._closed = False
         self._error: ConnectError | None = None
 
@@ -176,6 +177,11 @@ class Connection:
         status: ConnectionStatus = await self._wait(self.on_status, predicate, timeout)
         return status
 
+    def on_outcome(self, handler: Callable[[events.Outcome], object]) -> Callable[[], None]:
+        """Call ``handler(outcome)`` when a request that was answered provisionally
+        (``status.provisional``) turned out otherwise. Returns a function that ends it."""
+        return _subscribe(self._on_outcome, handler)
+
     # --- for the keeper -------------------------------------------------------------------
 
     def attach(self, send_frame: Callable[[frames.Frame], None]) -> None:
@@ -231,6 +237,8 @@ class Connection:
                     future = self._replies.get(event.serial)
                     if future is not None and not future.done():
                         future.set_result(event)
+                case events.Outcome():
+                    _call(self._on_outcome, event)
                 case events.StateChanged():
                     _call(self._on_state, event.value)
                 case events.Received():

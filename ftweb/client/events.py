@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ftweb import frames
+from ftweb.errors import RequestError
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -22,6 +23,20 @@ class Replied:
     serial: int
     payload: Any = None
     error: frames.Failure | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outcome:
+    """A request whose provisional reply turned out otherwise: the group had been in parts."""
+
+    request: Any
+    """The payload that was sent."""
+    reply: Any = None
+    """What holds now, unless ``error`` does."""
+    error: RequestError | None = None
+    previous_reply: Any = None
+    """What was told at first, unless ``previous_error`` was."""
+    previous_error: RequestError | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,4 +68,4 @@ class Refused:
     message: str
 
 
-type Event = Welcomed | Replied | Received | StateChanged | StatusChanged | Refused
+type Event = Welcomed | Replied | Outcome | Received | StateChanged | StatusChanged | Refused

@@ -21,7 +21,7 @@ from types import TracebackType
 
 from websockets.exceptions import InvalidStatus
 
-from ftweb.client.address import Target
+from ftweb.client.address import Target, origin_of
 from ftweb.client.connection import Connection
 from ftweb.client.session import FATAL_CODES
 from ftweb.errors import CODES, ConnectError, FrameError
@@ -157,6 +157,7 @@ class Keeper:
                     assert self._target.name is not None
                     self._url = await self._find(self._target.name)
                 async with WebSocketLink(self._url) as link:
+                    self._connection.session.origin = origin_of(self._url)
                     error = await self._serve(link)
             except ConnectError as refused:
                 error = _explain(refused)

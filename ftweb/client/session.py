@@ -22,6 +22,8 @@ The rules that make a request happen exactly once, whatever socket or host it me
    state or messages holds; what was sent fails like under rule 6.
 9. A message is handled once: (index, position) only grows within an epoch. After a reconnect
    the last index is asked for again, since the socket may have closed between its positions.
+10. A provisional reply may still turn out otherwise (``outcome``). The last PROVISIONAL_KEPT such
+    requests are kept with their replies, so that the script can be told what has changed.
 
 One such object per connection; times are seconds of any steady clock.
 """
@@ -31,9 +33,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+
 from ftweb import frames
 from ftweb.client.events import (
     Event,
+    Outcome,
     Received,
     Refused,
     Replied,
@@ -56,6 +61,10 @@ REFUSALS = 2
 
 MISSED_PINGS = 2
 """A bridge that let so many pings pass in complete silence is taken for gone."""
+
+
+PROVISIONAL_KEPT = 256
+"""Rule 10: as many as a page keeps."""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -87,6 +96,8 @@ class ClientSession:
         """The latest; ``None`` before the first."""
         self.connected = False
         """There is a socket, and its bridge has said welcome."""
+        self.origin = ""
+        """Where the present or latest socket leads; the keeper sets it."""
 
         self._client_key = client_key
         self._device_key = device_key
@@ -100,6 +111,8 @@ class ClientSession:
         self._route: tuple[int, int, str] | None = None
         """(epoch, term, host) that this socket's requests go to; None while there is none."""
         self._last_message = (0, 0)
+        self._last_outcome = 0
+        self._provisional: dict[int, tuple[Any, frames.Reply]] = {}
         self._resyncing = False
         self._refusals = 0
         self._heard_at = 0.0
@@ -210,6 +223,8 @@ class ClientSession:
             case frames.State():
                 self._resyncing = False
                 self._changed(self.state.replace(frame))
+            case frames.Outcome():
+                self._outcome_came(frame, now)
             case frames.Message():
                 if (frame.index, frame.position) > self._last_message:
                     self._last_message = (frame.index, frame.position)
@@ -288,9 +303,10 @@ class ClientSession:
             self._send_all(now)
 
     def _status_came(self, status: frames.Status, now: float) -> None:
-        if self.status is not None and status.epoch > self.status.epoch:
+        if self.status is not None and status.epoch != self.status.epoch:
             # Another history: its log indexes say nothing about those seen before.
             self._last_message = (0, 0)
+            self._last_outcome = 0
             self._expired_session = 0
         if status != self.status:
             self.status = status
@@ -313,8 +329,37 @@ class ClientSession:
         if pending is None:
             return
         self._events.append(Replied(serial=reply.serial, payload=reply.payload, error=reply.error))
+        if reply.provisional:
+            self._provisional[reply.serial] = (pending.payload, reply)
+            if len(self._provisional) > PROVISIONAL_KEPT:
+                del self._provisional[next(iter(self._provisional))]
         if reply.error is not None and reply.error.code == "session_expired":
             self._expire(reply.error, now)
+
+    def _outcome_came(self, outcome: frames.Outcome, now: float) -> None:
+        """Rule 10. Outcomes are sent again, as messages are: those seen are dropped."""
+        if outcome.index <= self._last_outcome:
+            return
+        self._last_outcome = outcome.index
+        if outcome.serial in self._pending:
+            # The provisional reply never came: this is the first that is heard of it.
+            reply = frames.Reply(
+                serial=outcome.serial, payload=outcome.payload, error=outcome.error
+            )
+            self._replied(reply, now)
+            return
+        kept = self._provisional.pop(outcome.serial, None)
+        if kept is not None:
+            payload, before = kept
+            self._events.append(
+                Outcome(
+                    request=_plain(payload),
+                    reply=outcome.payload,
+                    error=_error(outcome.error),
+                    previous_reply=before.payload,
+                    previous_error=_error(before.error),
+                )
+            )
 
     def _expire(self, failure: frames.Failure, now: float) -> None:
         """Rule 6."""
@@ -334,6 +379,8 @@ class ClientSession:
         self._session = self._session_asked_at = None
         self._expired_session = 0
         self._last_message = (0, 0)
+        self._last_outcome = 0
+        self._provisional.clear()
 
     def _fail_sent(self, failure: frames.Failure) -> None:
         """Give every request that was ever sent its result; keep the others."""
@@ -348,3 +395,12 @@ class ClientSession:
         elif changed is None and not self._resyncing:
             self._resyncing = True
             self._out.append(frames.Resync())
+
+
+def _plain(payload: Any) -> Any:
+    """What was sent, as a value: it is kept encoded, so that nobody changes it meanwhile."""
+    return msgspec.json.decode(payload) if isinstance(payload, msgspec.Raw) else payload
+
+
+def _error(failure: frames.Failure | None) -> RequestError | None:
+    return None if failure is None else RequestError(failure.message, code=failure.code)

@@ -4,7 +4,8 @@
    replica lags may send one after a reconnect).
 2. A ``change`` applies only to exactly the index it names. An older one has been seen; any
    other gap, or a patch that does not apply, is healed by asking for the whole state.
-3. An epoch only grows; within one, so does the index.
+3. Within an epoch the index grows. Another epoch is another history, whatever its number: it
+   begins with its whole state, and positions in the one before mean nothing in it.
 4. A value once handed out never changes: patches copy the path they touch and share the rest
    (:func:`apply_patch`), so a change costs its path, not the state.
 """
@@ -36,12 +37,12 @@ class StateCopy:
 
     @property
     def position(self) -> tuple[int, int]:
-        """(epoch, index): grows only."""
+        """(epoch, index)."""
         return (self.epoch, self.index)
 
     def replace(self, frame: frames.State) -> bool:
         """Take a whole state. Returns whether the copy changed."""
-        if (frame.epoch, frame.index) < self.position:
+        if frame.epoch == self.epoch and frame.index < self.index:
             return False
         changed = (frame.epoch, frame.index) != self.position or self.index == 0
         self.value, self.epoch, self.index = frame.value, frame.epoch, frame.index
@@ -49,7 +50,7 @@ class StateCopy:
 
     def change(self, frame: frames.Change) -> bool | None:
         """Take a change. Returns whether the copy changed; ``None``: a resync is needed."""
-        if (frame.epoch, frame.index) <= self.position:
+        if frame.epoch == self.epoch and frame.index <= self.index:
             return False
         if (frame.epoch, frame.after) != self.position:
             return None

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from ftweb import frames
-from ftweb.client import connect
+from ftweb.client import Outcome, connect
 from ftweb.errors import ConnectError, RequestError
 
 Bridge = Any  # the fixture of conftest.py
@@ -182,7 +182,7 @@ async def test_status_says_whether_it_is_me_or_the_host(bridge: Bridge) -> None:
         status = await connection.wait_for_status(lambda s: s.state == "connected", timeout=5)
         assert (status.host_id, status.term, status.participants) == ("host", 1, 1)
         assert status.client_id == connection.client_id
-        assert status.bridge == "b" * 32
+        assert status.bridge == f"http://127.0.0.1:{bridge.port}"
         states: list[str] = []
         connection.on_status(lambda status: states.append(status.state))
         await bridge.set_host(None)
@@ -224,3 +224,17 @@ async def test_an_expired_session(bridge: Bridge) -> None:
         assert caught.value.code == "session_expired"
         assert await connection.send("after") == "after"
     assert bridge.handled == ["before", "after"]
+
+
+async def test_a_changed_outcome_is_told(bridge: Bridge) -> None:
+    async with connect(bridge.url) as connection:
+        told: list[Outcome] = []
+        end = connection.on_outcome(told.append)
+        connection.take(frames.Reply(serial=1, payload="unknown", provisional=True))
+        connection.session.request("mine", 0.0)
+        connection.take(frames.Reply(serial=1, payload="yes", provisional=True))
+        connection.take(frames.Outcome(index=5, serial=1, payload="no"))
+        assert [(one.request, one.reply, one.previous_reply) for one in told] == [
+            ("mine", "no", "yes")
+        ]
+        end()

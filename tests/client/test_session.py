@@ -15,6 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from ftweb import frames
 from ftweb.client.events import (
     Event,
+    Outcome,
     Received,
     Refused,
     Replied,
@@ -22,7 +23,7 @@ from ftweb.client.events import (
     StatusChanged,
     Welcomed,
 )
-from ftweb.client.session import ClientSession
+from ftweb.client.session import PROVISIONAL_KEPT, ClientSession
 from ftweb.errors import RequestError
 
 LIMITS = frames.Limits(
@@ -297,6 +298,42 @@ def test_a_message_is_handled_once() -> None:
     for one in (message(5, 0), message(5, 1), message(5, 2), message(8, 0)):
         client.receive(one, 1.0)
     assert received(client) == [[5, 2], [8, 0]]
+
+
+def test_a_provisional_reply_that_turns_out_otherwise_is_told_once() -> None:
+    client = joined()
+    client.request(msgspec.Raw(b'{"seat":4}'), 0.0)
+    client.receive(frames.Reply(serial=1, payload="yours", provisional=True), 0.0)
+    client.events()
+    client.receive(status("h1", epoch=2), 0.0)
+    taken = frames.Failure(code="taken", message="Taken.")
+    outcome = frames.Outcome(index=30, serial=1, error=taken)
+    client.receive(outcome, 0.0)
+    client.receive(outcome, 0.0)
+    (told,) = [event for event in client.events() if isinstance(event, Outcome)]
+    assert (told.request, told.reply, told.previous_reply) == ({"seat": 4}, None, "yours")
+    assert told.error is not None
+    assert (told.error.code, told.previous_error) == ("taken", None)
+
+
+def test_an_outcome_of_what_was_never_answered_is_its_answer() -> None:
+    client = joined()
+    client.request("a", 0.0)
+    client.receive(frames.Outcome(index=30, serial=1, payload="late"), 0.0)
+    assert client.events() == [Replied(serial=1, payload="late")]
+    assert client.pending == 0
+
+
+def test_firm_replies_are_not_kept_and_of_provisional_ones_not_all() -> None:
+    client = joined()
+    for serial in range(1, PROVISIONAL_KEPT + 3):
+        client.request(serial, 0.0)
+        firm = serial == PROVISIONAL_KEPT + 2
+        client.receive(frames.Reply(serial=serial, provisional=not firm), 0.0)
+    client.events()
+    for index, serial in enumerate((1, 2, PROVISIONAL_KEPT + 2)):
+        client.receive(frames.Outcome(index=9 + index, serial=serial, payload="no"), 0.0)
+    assert [event.request for event in client.events() if isinstance(event, Outcome)] == [2]
 
 
 def test_messages_of_another_epoch_count_anew() -> None:

@@ -139,8 +139,16 @@ def test_an_older_whole_state_is_not_taken() -> None:
     assert held.replace(state(4, {"n": 4})) is False
     assert held.value == {"n": 5}
     assert held.replace(state(2, {"n": 2}, epoch=2)) is True
-    assert held.replace(state(9, {"n": 9}, epoch=1)) is False
     assert (held.value, held.position) == ({"n": 2}, (2, 2))
+
+
+def test_another_epoch_is_followed_also_to_a_lower_number() -> None:
+    """Two histories have met, and the one with the lower number has stayed."""
+    held = StateCopy()
+    held.replace(state(2, {"n": 2}, epoch=2))
+    assert held.change(change(2, 10, 9, epoch=1)) is None
+    assert held.replace(state(1, {"n": 1}, epoch=1)) is True
+    assert (held.value, held.position) == ({"n": 1}, (1, 1))
 
 
 def test_a_patch_that_does_not_apply_changes_nothing() -> None:

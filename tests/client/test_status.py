@@ -9,9 +9,15 @@ from ftweb.client.session import ClientSession
 from ftweb.client.status import status_of
 
 
-def status(host: str | None, *, quorum: bool = True) -> frames.Status:
+def status(host: str | None, *, quorum: bool = True, provisional: bool = False) -> frames.Status:
     return frames.Status(
-        epoch=2, term=3, host=host, successors=["a", "b"], quorum=quorum, participants=4
+        epoch=2,
+        term=3,
+        host=host,
+        successors=["a", "b"],
+        quorum=quorum,
+        participants=4,
+        provisional=provisional,
     )
 
 
@@ -25,6 +31,8 @@ def status(host: str | None, *, quorum: bool = True) -> frames.Status:
         (True, status("a", quorum=False), "no-quorum"),
         (True, status(None, quorum=False), "no-quorum"),
         (False, status("a"), "offline"),
+        (True, status("a", provisional=True), "provisional"),
+        (True, status(None, provisional=True), "taking-over"),
     ],
 )
 def test_the_word_for_it(connected: bool, told: frames.Status | None, expected: str) -> None:
