@@ -1,7 +1,8 @@
 """A class on the LAN: a laptop with a bridge and the presenter's tab, and phones.
 
 The laptop's tab is loaded from ``http://localhost``, the phones from the LAN address, which is an
-insecure origin for them, as in a real class. Every device is a Chromium process of its own.
+insecure origin for them, as in a real class. Every device is a browser process of its own:
+Chromium, but for those given as ``others``.
 
 Tests break things; :meth:`Classroom.restore` brings back the beginning: the laptop's tab hosts,
 every phone is connected and able to take over. Each test starts from there.
@@ -18,19 +19,22 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any, Self
 
 from playwright.async_api import Locator, Page, Playwright, async_playwright
 
 from tests.lan.browsers import LAPTOP, PHONE, Device
+from tests.lan.device import AnyDevice, AnyPage
 from tests.lan.lan import Host, Lan
 
 ROOT = Path(__file__).parents[2]
 APPS = Path(__file__).parent / "apps"
 VOTING = ROOT / "examples" / "voting"
+
+type MakeDevice = Callable[[Host, str, tuple[int, int]], AnyDevice]
 
 PATIENCE = 30.0
 """Seconds to wait for what must come; generous, since several suites may share two cores."""
@@ -139,32 +143,48 @@ class Bridge:
 
 
 class Tab:
-    """One page, with what tests ask of it."""
+    """One page, with what tests ask of it.
 
-    def __init__(self, device: Device, page: Page) -> None:
-        self.device = device
-        self.page = page
+    What every browser has stands under ``holder`` and ``handle``; ``device`` and ``page`` are the
+    same with all that only Chromium has.
+    """
+
+    def __init__(self, holder: AnyDevice, handle: AnyPage) -> None:
+        self.holder = holder
+        self.handle = handle
+
+    @property
+    def device(self) -> Device:
+        assert isinstance(self.holder, Device), f"{self.holder.name} is no Chromium"
+        return self.holder
+
+    @property
+    def page(self) -> Page:
+        assert isinstance(self.handle, Page), f"{self.holder.name} is no Chromium"
+        return self.handle
+
+    async def evaluate(self, expression: str, argument: Any = None) -> Any:
+        """The value of a JavaScript expression, or of its call if it is a function."""
+        return await self.handle.evaluate(expression, argument)
 
     async def status(self) -> dict[str, Any]:
         """``ftweb.status()``; ``{}`` until the runtime is there."""
-        got: dict[str, Any] = await self.page.evaluate(
-            "globalThis.ftweb?.status ? ftweb.status() : {}"
-        )
+        got: dict[str, Any] = await self.evaluate("globalThis.ftweb?.status ? ftweb.status() : {}")
         return got
 
     async def until(self, condition: str, timeout: float = PATIENCE, argument: Any = None) -> Any:
         """Wait for a JavaScript expression in which ``s`` is the status and ``x`` the argument."""
         script = f"x => {{ const s = globalThis.ftweb?.status?.(); return s && ({condition}); }}"
         try:
-            handle = await self.page.wait_for_function(
+            handle = await self.handle.wait_for_function(
                 script, arg=argument, timeout=timeout * 1000, polling=POLL_MS
             )
         except Exception as error:
             with contextlib.suppress(Exception):
                 async with asyncio.timeout(2):
-                    error.add_note(f"{self.device.name} waited for {condition!r}")
+                    error.add_note(f"{self.holder.name} waited for {condition!r}")
                     error.add_note(f"its status: {await self.status()}")
-                    error.add_note("its log: " + "\n  ".join(self.device.log[-30:]))
+                    error.add_note("its log: " + "\n  ".join(self.holder.log[-30:]))
             raise
         return await handle.json_value()
 
@@ -184,7 +204,7 @@ class Tab:
 
         Gives the reply, or ``{"error": code, "message": …}``.
         """
-        return await self.page.evaluate(
+        return await self.evaluate(
             """async message => {
                 try { return await connection.send(message); }
                 catch (error) { return { error: error.code, message: error.message }; }
@@ -204,6 +224,7 @@ class Classroom:
         *,
         phones: int = 3,
         options: Sequence[str] = (),
+        others: Mapping[str, MakeDevice] = MappingProxyType({}),
     ) -> None:
         self.lan = lan
         self.playwright = playwright
@@ -211,11 +232,13 @@ class Classroom:
         self.laptop = Device(lan.host("laptop"), "laptop", LAPTOP)
         names = [f"phone{number}" for number in range(1, phones + 1)]
         self.phones = [Device(lan.host(name), name, PHONE) for name in names]
+        self.others = [make(lan.host(name), name, PHONE) for name, make in others.items()]
+        """Phones that are no Chromium."""
         self.tabs: dict[str, Tab] = {}
 
     @property
-    def devices(self) -> list[Device]:
-        return [self.laptop, *self.phones]
+    def devices(self) -> list[AnyDevice]:
+        return [self.laptop, *self.phones, *self.others]
 
     @property
     def presenter(self) -> Tab:
@@ -251,10 +274,10 @@ class Classroom:
 
     # --- tabs -------------------------------------------------------------------------
 
-    def url_for(self, device: Device) -> str:
+    def url_for(self, device: AnyDevice) -> str:
         return self.bridge.presenter_url if device is self.laptop else self.bridge.join_url
 
-    async def open(self, device: Device) -> Tab:
+    async def open(self, device: AnyDevice) -> Tab:
         """The device's tab, opened now. Does not wait for anything but the page itself."""
         if not device.running:
             await device.stop()
@@ -268,9 +291,9 @@ class Classroom:
         if self.bridge.process is None or self.bridge.process.poll() is not None:
             await self.bridge.start()
 
-        async def back(device: Device) -> None:
+        async def back(device: AnyDevice) -> None:
             tab = self.tabs.get(device.name)
-            if tab is None or tab.page.is_closed() or not device.running:
+            if tab is None or tab.handle.is_closed() or not device.running:
                 tab = await self.open(device)
             await tab.until("s.ready && s.hostId", 60)
 
@@ -305,15 +328,15 @@ class Classroom:
     async def kill_browser(self, tab: Tab) -> float:
         """SIGKILL for the tab's whole browser. Gives the clock (ms) just before."""
         before = time.time() * 1000
-        tab.device.kill()
-        del self.tabs[tab.device.name]
+        tab.holder.kill()
+        del self.tabs[tab.holder.name]
         return before
 
     async def close_tab(self, tab: Tab) -> float:
         """Close the tab as a user does. Gives the clock (ms) just before."""
-        del self.tabs[tab.device.name]
+        del self.tabs[tab.holder.name]
         before = time.time() * 1000
-        await tab.page.close()
+        await tab.handle.close()
         return before
 
     # --- checks -----------------------------------------------------------------------
@@ -340,12 +363,16 @@ class Classroom:
 
 @contextlib.asynccontextmanager
 async def classroom(
-    app: Path = VOTING, *, phones: int = 3, options: Sequence[str] = ()
+    app: Path = VOTING,
+    *,
+    phones: int = 3,
+    options: Sequence[str] = (),
+    others: Mapping[str, MakeDevice] = MappingProxyType({}),
 ) -> AsyncIterator[Classroom]:
     """A LAN, a bridge and browsers, all gone at the end."""
     with Lan() as lan:
         async with (
             async_playwright() as playwright,
-            Classroom(lan, playwright, app, phones=phones, options=options) as made,
+            Classroom(lan, playwright, app, phones=phones, options=options, others=others) as made,
         ):
             yield made

@@ -70,10 +70,10 @@ class Outcome:
 
 async def report_of(tab: Tab) -> Report:
     """Stop a page's stream, wait for its last answers, and read it."""
-    await tab.page.evaluate("votes.stop()")
+    await tab.evaluate("votes.stop()")
     async with asyncio.timeout(PATIENCE):
-        await tab.page.evaluate("votes.settled()")
-    got: dict[str, Any] = await tab.page.evaluate("votes.report()")
+        await tab.evaluate("votes.settled()")
+    got: dict[str, Any] = await tab.evaluate("votes.report()")
     return Report(
         client_id=got["clientId"],
         cast=got["cast"],
@@ -108,7 +108,7 @@ async def voting(
     for doubles.
     """
     for tab in tabs:
-        await tab.page.evaluate("interval => votes.start(interval)", interval)
+        await tab.evaluate("interval => votes.start(interval)", interval)
     for tab in tabs:
         await tab.until("votes.acknowledged.length > 0")
     outcome = Outcome()
