@@ -161,6 +161,7 @@ class Replica:
         self._paused = False
         self._compacted = 0
         self._take_up(storage.load() or Saved.nothing(epoch=0))
+        self._view: tuple[object, ...] = ()
         self._status = self._current_status()
 
     def _take_up(self, saved: Saved) -> None:
@@ -399,6 +400,20 @@ class Replica:
         )
 
     def _tell_status(self) -> None:
+        node = self.node
+        view = (
+            node.term,
+            node.role,
+            node.leader_id,
+            node.configuration,
+            node.quorum_active,
+            self._host is None,
+            self.epoch,
+            self._failed,
+        )
+        if view == self._view:
+            return  # as after most turns
+        self._view = view
         status = self._current_status()
         if status != self._status:
             self._status = status

@@ -68,7 +68,9 @@ class Request(_Command, frozen=True, kw_only=True, tag="request"):
 
 type Command = Genesis | Open | Request
 
-_COMMAND: Final = Genesis | Open | Request
+_KINDS: Final[dict[object, type[Command]]] = {
+    cls.__struct_config__.tag: cls for cls in (Genesis, Open, Request)
+}
 
 
 def genesis(*, guid: str, name: str, bundle: str, state: Json, at: float) -> dict[str, Any]:
@@ -136,8 +138,10 @@ def parse(data: Json) -> Command:
     Raises:
         FrameError: ``bad_frame``: it is none; whoever appended it is defective or hostile.
     """
+    kind = data.get("kind") if isinstance(data, dict) else None
     try:
-        command: Command = msgspec.convert(data, type=_COMMAND)
+        # By its class: msgspec takes a union apart anew at each call, which is ten times as dear.
+        command: Command = msgspec.convert(data, type=_KINDS.get(str(kind), Open))
     except msgspec.ValidationError as error:
         raise FrameError(f"A log entry holds no command: {error}.") from None
     if isinstance(command, Request):

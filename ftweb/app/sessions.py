@@ -30,7 +30,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from ftweb.app import payload
-from ftweb.core.types import Index, Json
+from ftweb.core.types import Index, Json, Record
 from ftweb.frames import Failure
 from ftweb.limits import (
     SESSION_GAP_SECONDS,
@@ -61,8 +61,7 @@ class Standing(enum.Enum):
     EXPIRED = "expired"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Kept:
+class Kept(Record, frozen=True, kw_only=True):
     """A cached reply: ``error``, or else ``payload``."""
 
     payload: Json = None
@@ -310,7 +309,9 @@ class Sessions:
 
 
 def _weight(kept: Kept) -> int:
-    return payload.weight([kept.payload, _failure_json(kept.error)])
+    """Of ``[payload, error]``."""
+    error = kept.error
+    return payload.weight(kept.payload) + payload.weight(_failure_json(error)) + len("[,]")
 
 
 def _failure_json(failure: Failure | None) -> dict[str, Json] | None:

@@ -34,11 +34,12 @@ class Leadership:
     """Exists as long as this node leads in this term."""
 
     __slots__ = (
+        "_considered",
         "_presence",
+        "_present",
         "_probe_at",
         "_roll_call",
         "_seen_commit",
-        "_settled",
         "_state",
         "_tried",
         "replication",
@@ -56,9 +57,11 @@ class Leadership:
         self._probe_at = state.now
         self._roll_call: Milliseconds | None = None
         """When the last one began that no change has followed yet."""
-        self._settled: Situation | None = None
-        """The last situation in which upkeep had nothing to do, so that the same need not be
-        looked at again."""
+        self._present: set[NodeId] = set()
+        """Who has answered it, when that was last looked at."""
+        self._considered: tuple[Situation, Configuration | None] | None = None
+        """The last situation and what upkeep wants in it: working that out is the dearest thing
+        that a leader does, and mostly the situation is the same as before."""
 
     def next_deadline(self) -> Milliseconds:
         beat = self.replication.heartbeat_at
@@ -76,8 +79,10 @@ class Leadership:
     def answered(self, node: NodeId) -> None:
         """After an answer of ``node`` has been taken in."""
         self._continue_transfer(node)
-        if self._roll_call is not None:
-            self.maintain()
+        if self._roll_call is not None and node not in self._present:
+            progress = self.replication.peers.get(node)
+            if progress is not None and progress.answered_at >= self._roll_call:
+                self.maintain()
 
     def must_step_down(self) -> bool:
         """After the commit index may have moved: acts on what is committed now, and tells
@@ -170,12 +175,12 @@ class Leadership:
             alive=frozenset(node for node in members if replication.is_answering(node)),
             settings=state.settings,
         )
-        if situation == self._settled:
-            return
-        new = next_configuration(situation)
+        if self._considered is None or self._considered[0] != situation:
+            self._considered = situation, next_configuration(situation)
+        new = self._considered[1]
         if new is None:
-            self._settled = situation
-        elif set(new.voters) == set(old.voters):
+            return
+        if set(new.voters) == set(old.voters):
             self.change(new)
         else:
             self._stake(situation)
@@ -188,6 +193,7 @@ class Leadership:
             self.replication.heartbeat()
         peers = self.replication.peers
         present = {node for node in peers if peers[node].answered_at >= self._roll_call}
+        self._present = present
         new = next_configuration(replace(situation, alive=present | {state.node_id}))
         if new is None:
             return

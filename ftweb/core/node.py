@@ -290,11 +290,10 @@ class Node:
         state, leadership = self._state, self._leadership
         if leadership is not None:
             leadership.replication.flush()
-        hard_state: HardState | None = HardState(term=state.term, vote=state.vote)
-        if hard_state == self._told_hard_state:
-            hard_state = None
-        else:
-            self._told_hard_state = hard_state
+        hard_state: HardState | None = None
+        told = self._told_hard_state
+        if told is None or told.term != state.term or told.vote != state.vote:
+            hard_state = self._told_hard_state = HardState(term=state.term, vote=state.vote)
         entries = state.log.take_unsaved()
         committed: tuple[Entry, ...] = ()
         if state.commit_index > state.applied_index:

@@ -264,7 +264,7 @@ class Bridge:
             return
         if connection.wire.closing:
             return
-        self.world.trace(text.encode())
+        self.world.trace(text)
         connection.last_heard = self.process.time()
         try:
             frame = codec.decode(text)

@@ -38,11 +38,21 @@ class Kept:
     """Implements :class:`ftweb.storage.Storage` in memory."""
 
     def __init__(self) -> None:
-        self._saved: Saved | None = None
+        self._epoch: int | None = None
+        self._hard_state: HardState | None = None
+        self._snapshot: Snapshot | None = None
+        self._entries: list[Entry] = []
 
     def load(self) -> Saved | None:
         """See :class:`ftweb.storage.Storage`."""
-        return self._saved
+        if self._epoch is None:
+            return None
+        return Saved(
+            epoch=self._epoch,
+            hard_state=self._hard_state,
+            snapshot=self._snapshot,
+            entries=tuple(self._entries),
+        )
 
     def save(
         self,
@@ -53,32 +63,24 @@ class Kept:
         entries: Sequence[Entry] = (),
     ) -> None:
         """See :class:`ftweb.storage.Storage`."""
-        old = self._saved
-        if old is None or old.epoch != epoch:
-            old = Saved(epoch=epoch, hard_state=None, snapshot=None, entries=())
-        kept = () if snapshot is not None else old.entries
+        if epoch != self._epoch:
+            self._epoch, self._hard_state, self._snapshot = epoch, None, None
+            self._entries.clear()
+        if hard_state is not None:
+            self._hard_state = hard_state
+        if snapshot is not None:
+            self._snapshot = snapshot
+            self._entries.clear()
         if entries:
             first = entries[0].index
-            if kept and kept[-1].index >= first:
-                kept = tuple(entry for entry in kept if entry.index < first)
-            kept = (*kept, *entries)
-        self._saved = Saved(
-            epoch=epoch,
-            hard_state=hard_state or old.hard_state,
-            snapshot=snapshot or old.snapshot,
-            entries=kept,
-        )
+            while self._entries and self._entries[-1].index >= first:
+                self._entries.pop()
+            self._entries += entries
 
     def compact(self, snapshot: Snapshot) -> None:
         """See :class:`ftweb.storage.Storage`."""
-        old = self._saved
-        assert old is not None
-        self._saved = Saved(
-            epoch=old.epoch,
-            hard_state=old.hard_state,
-            snapshot=snapshot,
-            entries=tuple(entry for entry in old.entries if entry.index > snapshot.last_index),
-        )
+        self._snapshot = snapshot
+        self._entries = [entry for entry in self._entries if entry.index > snapshot.last_index]
 
 
 class KeptInSqlite(SqliteStorage):

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from ftweb.simulation.world import World
 
@@ -61,7 +61,8 @@ class Direction:
     slow: float = 1.0
     last: float = 0.0
     """When the last ordered frame arrives: the next one comes later."""
-    held: list[Callable[[], None]] = field(default_factory=list)
+    held: list[tuple[Callable[[Any], None], Any]] = field(default_factory=list)
+    """What waits, and what it is to be given."""
 
 
 class Link:
@@ -110,13 +111,13 @@ class Socket:
         """The page closes, or is gone: the bridge is told, in order."""
         self._page = None
         if self._bridge is not None:
-            self.link.network.in_order(self.link, self.link.up, lambda: self._tell_bridge(1000))
+            self.link.network.in_order(self.link, self.link.up, self._tell_bridge, 1000)
 
     def close_bridge(self, code: int) -> None:
         """The bridge closes, or is gone: the page is told, in order."""
         self._bridge = None
         if self._page is not None:
-            self.link.network.in_order(self.link, self.link.down, lambda: self._tell_page(code))
+            self.link.network.in_order(self.link, self.link.down, self._tell_page, code)
 
     def sever(self) -> None:
         """The connection breaks; both ends notice."""
@@ -175,7 +176,7 @@ class Network:
             if weather.damage and draw() < weather.damage / 20:
                 counts["frame cut short"] += 1
                 text = text[: max(1, int(len(text) * draw()))]
-            self.in_order(link, way, lambda: deliver(text))
+            self.in_order(link, way, deliver, text)
             return
         if way.cut:
             counts["cut"] += 1
@@ -189,42 +190,46 @@ class Network:
         if weather.reorder and draw() < weather.reorder:
             counts["reorder"] += 1
             delay += 4 * weather.high * draw()
-        self._arrive(way, delay, lambda: deliver(text))
+        self._arrive(way, delay, deliver, text)
         if weather.repeat and draw() < weather.repeat:
             counts["repeat"] += 1
             again = delay + 10 * weather.high * draw()
-            self._arrive(way, again, lambda: deliver(text))
+            self._arrive(way, again, deliver, text)
 
-    def in_order(self, link: Link, way: Direction, deliver: Callable[[], None]) -> None:
+    def in_order[T](
+        self, link: Link, way: Direction, deliver: Callable[[T], None], what: T
+    ) -> None:
         """Deliver after everything that was given to this before, over this way."""
         if way.cut or way.clogged:
-            way.held.append(deliver)
+            way.held.append((deliver, what))
             return
         delay = self._delay(link, way)
         if self.weather.loss and self.world.random.random() < self.weather.loss:
             delay *= RETRANSMIT
         way.last = max(way.last, self.world.now + delay)
-        self.world.at(way.last, self._deliver, way, deliver)
+        self.world.at(way.last, self._deliver, way, deliver, what)
 
     def release(self, way: Direction) -> None:
         """End a cut or a clog: what was held goes on, in order."""
         way.cut = way.clogged = False
         held, way.held = way.held, []
-        for deliver in held:
+        for deliver, what in held:
             way.last = max(way.last, self.world.now + 0.1)
-            self.world.at(way.last, self._deliver, way, deliver)
+            self.world.at(way.last, self._deliver, way, deliver, what)
 
-    def _arrive(self, way: Direction, delay: float, deliver: Callable[[], None]) -> None:
+    def _arrive(
+        self, way: Direction, delay: float, deliver: Callable[[str], None], text: str
+    ) -> None:
         if way.clogged:
-            way.held.append(deliver)
+            way.held.append((deliver, text))
         else:
-            self.world.after(delay, deliver)
+            self.world.after(delay, deliver, text)
 
-    def _deliver(self, way: Direction, deliver: Callable[[], None]) -> None:
+    def _deliver(self, way: Direction, deliver: Callable[[Any], None], what: Any) -> None:
         if way.cut or way.clogged:  # since it was sent
-            way.held.append(deliver)
+            way.held.append((deliver, what))
         else:
-            deliver()
+            deliver(what)
 
     def _delay(self, link: Link, way: Direction) -> float:
         weather = self.weather

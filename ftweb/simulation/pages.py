@@ -152,7 +152,7 @@ class Page:
     def _take(self, socket: Socket, text: str) -> None:
         if socket is not self.socket:
             return
-        self.room.world.trace(text.encode())
+        self.room.world.trace(text)
         try:
             frame = codec.decode(text, limit=STREAM_BYTES)
         except FrameError:

@@ -14,12 +14,13 @@ Rules:
 from __future__ import annotations
 
 import hashlib
-import heapq
-import itertools
+import math
 import random
+import sys
+from array import array
 from collections import Counter
 from collections.abc import Callable
-from struct import Struct
+from heapq import heappop, heappush
 from typing import Any, Final
 
 EPOCH_MS: Final = 1_790_000_000_000
@@ -28,7 +29,8 @@ EPOCH_MS: Final = 1_790_000_000_000
 MOST_EVENTS: Final = 150_000
 """Of one schedule: thirty times the usual. More means that something goes round in circles."""
 
-_STAMP: Final = Struct("<d").pack
+LOOK: Final = 5.0
+"""Milliseconds between two looks at whether it is enough."""
 
 
 class Crashed(BaseException):
@@ -72,15 +74,19 @@ class World:
         self.counts: Counter[str] = Counter()
         """What happened how often, faults above all."""
         self._heap: list[tuple[float, int, Timer]] = []
-        self._order = itertools.count()
-        self._digest = hashlib.blake2b(digest_size=16)
+        self._order = 0
+        self._times = array("d")
+        self._texts: list[str] = []
 
     # --- time -----------------------------------------------------------------------------
 
     def at(self, when: float, callback: Callable[..., object], *arguments: Any) -> Timer:
         """Plan an event; one that lies in the past happens next."""
-        timer = Timer(max(when, self.now), callback, arguments)
-        heapq.heappush(self._heap, (timer.when, next(self._order), timer))
+        if when < self.now:
+            when = self.now
+        timer = Timer(when, callback, arguments)
+        self._order = order = self._order + 1
+        heappush(self._heap, (when, order, timer))
         return timer
 
     def after(self, delay: float, callback: Callable[..., object], *arguments: Any) -> Timer:
@@ -92,32 +98,36 @@ class World:
 
         Args:
             until: the time; it is the present when this returns, unless ``enough`` ended it.
-            enough: looked at before each event; ends the run when it is true.
+            enough: looked at every ``LOOK`` milliseconds; ends the run when it is true.
 
         Returns:
             Whether ``enough`` was true.
         """
         heap = self._heap
+        look = self.now if enough is not None else math.inf
         while heap and heap[0][0] <= until:
-            if enough is not None and enough():
-                return True
-            when, _, timer = heapq.heappop(heap)
-            if timer.callback is None:
+            if self.now >= look and enough is not None:
+                if enough():
+                    return True
+                look = self.now + LOOK
+            when, _, timer = heappop(heap)
+            callback = timer.callback
+            if callback is None:
                 continue
             self.now = when
             self.events += 1
             if self.events > MOST_EVENTS:
                 raise EndlessError(f"{MOST_EVENTS} events within {self.now:.0f} ms")
-            timer.callback(*timer.arguments)
+            callback(*timer.arguments)
         self.now = max(self.now, until)
         return enough is not None and enough()
 
     # --- what happened --------------------------------------------------------------------
 
-    def trace(self, what: bytes) -> None:
+    def trace(self, what: str) -> None:
         """Note something, with the time, for the digest."""
-        self._digest.update(_STAMP(self.now))
-        self._digest.update(what)
+        self._times.append(self.now)
+        self._texts.append(what)
 
     def say(self, line: str) -> None:
         """A line of the transcript. Where it costs to make the line, ask for ``narrate`` first."""
@@ -126,7 +136,12 @@ class World:
 
     def digest(self) -> str:
         """Of all that was noted."""
-        return self._digest.hexdigest()
+        times = array("d", self._times)
+        if sys.byteorder == "big":
+            times.byteswap()
+        digest = hashlib.blake2b(times.tobytes(), digest_size=16)
+        digest.update("\n".join(self._texts).encode("utf-8", "surrogatepass"))
+        return digest.hexdigest()
 
 
 class Process:
