@@ -9,6 +9,7 @@
     ├── LimitError                a bound of ``ftweb.limits`` was passed
     ├── NotLeaderError            asked a node to propose that does not lead
     ├── StorageError              the replica could not be saved or read
+    ├── FileError                 a file, its description or a part of it is not as it should be
     ├── AppLoadError              the app cannot be imported or is not an app
     └── ConnectError              a client could not reach or join a server
 
@@ -51,6 +52,14 @@ CODES: Final[dict[str, str]] = {
     "not_leader": "The node does not lead, so it cannot accept proposals.",
     "storage_failed": "The replica could not be saved; nothing is acknowledged until it can.",
     "storage_untrusted": "A saved replica failed its checks; it was kept aside.",
+    # files
+    "bad_manifest": "That does not describe a file: part of it is missing or does not fit.",
+    "bad_chunk": "What was sent is not the chunk that the manifest names; send it again.",
+    "unknown_file": "No holder that was asked knows this file; it may have been removed.",
+    "chunk_missing": "This bridge does not have that part of the file yet; ask another, or later.",
+    "files_full": "There is no room for the file; remove others, or free space on the disk.",
+    "bad_range": "The range asked for is not in the file, or there are too many of them.",
+    "file_replaced": "The file was replaced by another one meanwhile; the download begins anew.",
     # starting
     "app_missing": "There is no app at that path.",
     "app_broken": "The app failed to import; file and line are given.",
@@ -120,6 +129,12 @@ class StorageError(FtwebError):
     """The replica could not be saved or read back."""
 
     code = "storage_failed"
+
+
+class FileError(FtwebError):
+    """A file, its description or a part of it is not as it should be."""
+
+    code = "bad_manifest"
 
 
 class AppLoadError(FtwebError):

@@ -172,3 +172,66 @@ otherwise keep its connection for a quarter of an hour."""
 
 BUNDLE_BYTES: Final = 16 * 1024 * 1024
 """Largest app bundle: it is loaded by every tab."""
+
+# --- files ----------------------------------------------------------------------------------
+
+FILE_CHUNK_BYTES: Final = 1024 * 1024
+"""How files are cut: what a phone loses at most when a holder lies, what a tab holds in memory
+per stream, and a tenth of a second on a 100 Mbit/s Wi-Fi."""
+
+FILE_CHUNKS: Final = 512
+"""Chunks of one file, so that a manifest with all its hashes (35 kB) fits into a request, and with
+the change that it makes into one batch of log entries. A larger file has larger chunks."""
+
+FILE_CHUNK_BYTES_MOST: Final = 4 * FILE_CHUNK_BYTES
+"""Largest chunk. A tab holds ``FILE_STREAMS`` of them."""
+
+FILE_BYTES: Final = FILE_CHUNKS * FILE_CHUNK_BYTES_MOST
+"""Largest file: 2 GiB, a recorded lecture."""
+
+FILE_NAME_CHARS: Final = 200
+"""Longest file name: with its suffixes it fits into the 255 bytes of a file system's names in most
+scripts."""
+
+FILE_TYPE_CHARS: Final = 127
+"""Longest media type: twice what RFC 6838, section 4.2, asks for in each half."""
+
+FILE_STREAMS: Final = 4
+"""Chunks that one download fetches at the same time: enough to use two holders fully while one is
+slow, few enough for a browser's six connections to a server."""
+
+FILE_STALL_SECONDS: Final = 4.0
+"""A holder that sends nothing for so long is left for another one: longer than a Wi-Fi roams, far
+shorter than a person waits."""
+
+FILE_PAUSE_SECONDS: Final = 0.25
+"""How long a holder is let alone after it failed; doubled each time it fails again."""
+
+FILE_PAUSE_SECONDS_MOST: Final = 4.0
+"""Longest such pause: a bridge that is back is used again within so many seconds."""
+
+FILES_KEPT: Final = 1_000
+"""Manifests that a bridge keeps: a school year of one class."""
+
+FILES_DISK_BYTES: Final = 16 * 1024 * 1024 * 1024
+"""What the chunks of all files may take on a bridge's disk."""
+
+FILES_FREE_BYTES: Final = 512 * 1024 * 1024
+"""What files leave free on the disk: the replica is saved there too, and without it nothing is
+acknowledged."""
+
+FILES_UNNAMED_SECONDS: Final = 3600.0
+"""A file that the app's state does not name is forgotten so long after it was last written: it is
+being uploaded, or the app has dropped it."""
+
+FILE_RANGES: Final = 8
+"""Ranges of one request. More is nothing that a player or a download asks for (CVE-2025-62727 was a
+server that took any number)."""
+
+FILE_UPLOADS: Final = 32
+"""Chunks that may be on their way to a bridge at the same time: eight devices with four each. What
+they have sent so far stands on the disk, not in memory."""
+
+FILES_KEPT_IN_TAB_BYTES: Final = 1024 * 1024 * 1024
+"""What a tab keeps of files that it has downloaded or shared, so that it can give them back.
+Browsers allow a tenth of the disk and more; the least recently used go first."""

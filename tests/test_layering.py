@@ -11,7 +11,7 @@ ROOT = Path(__file__).parent.parent
 
 LAYERS: list[tuple[str, ...]] = [
     ("ftweb.limits", "ftweb.errors"),
-    ("ftweb.core",),
+    ("ftweb.core", "ftweb.files"),
     ("ftweb.frames",),
     ("ftweb.codec",),
     ("ftweb.app",),
