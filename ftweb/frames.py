@@ -27,6 +27,7 @@ directory             bridge → node      every node that is reachable now (for
 lost                  bridge → node      that node has just gone: a hint, never a verdict
 forward               bridge → host      a request with its source, for (epoch, term) only
 raft                  node → node        consensus, relayed without being looked into
+signal                client → client    half of what opens a data channel between two tabs
 ====================  =================  ====================================================
 """
 
@@ -36,7 +37,7 @@ from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
-from ftweb.limits import ID_CHARS
+from ftweb.limits import ID_CHARS, SIGNAL_CHARS
 
 PROTOCOL_VERSION: Final = 1
 
@@ -315,9 +316,29 @@ class Raft(_Frame, frozen=True, tag="raft"):
     """The message; only its addressee decodes it."""
 
 
+class Signal(_Frame, frozen=True, tag="signal"):
+    """One half of opening a data channel between two tabs, passed on by the relay.
+
+    The relay vouches for who sent it, and adds the addresses from which it sees the sender to the
+    candidates in the description: browsers hide them behind names that only multicast resolves.
+    """
+
+    to: Id
+    """A node id in an offer; in its answer the client id of who offered."""
+    link: Id
+    """Names the attempt; minted by who offers."""
+    kind: Literal["offer", "answer", "refuse"]
+    sdp: Annotated[str, msgspec.Meta(max_length=SIGNAL_CHARS)] = ""
+    """The session description with all its candidates."""
+    source: Source | None = None
+    """Who sent it. Filled in by the relay, whatever the sender says."""
+    node_id: Id | None = None
+    """The node in the sender's tab; filled in by the relay."""
+
+
 type Frame = (
     Hello | Welcome | Error | Ping | Pong | Bye
     | OpenSession | Session | Request | Reply | Outcome | Message
     | State | Change | Resync | Status
-    | NodeUp | NodeUpdate | NodeDown | Directory | Lost | Forward | Raft
+    | NodeUp | NodeUpdate | NodeDown | Directory | Lost | Forward | Raft | Signal
 )  # fmt: skip

@@ -157,6 +157,16 @@ OUTBOX_MESSAGES: Final = 256
 OUTBOX_REPLAY: Final = 1_000
 """Recent outgoing messages that a bridge keeps to send again to clients that reconnect."""
 
+SIGNAL_CHARS: Final = 16 * 1024
+"""A session description with one data channel has 600 characters, and each candidate 100; a
+laptop with a dozen network interfaces stays far below."""
+
+SIGNAL_CANDIDATES: Final = 32
+"""Candidates of one description to which a relay adds addresses."""
+
+SIGNAL_ADDRESSES: Final = 4
+"""Addresses that are added for each of them: a laptop with Wi-Fi, cable and their like."""
+
 # --- HTTP ---------------------------------------------------------------------------------
 
 HTTP_HEADER_BYTES: Final = 16 * 1024

@@ -171,6 +171,7 @@ class _Bridge:
             router=self._relay,
             identity=config.identity,
             owns_ip=self._hosts.owns_ip,
+            own_addresses=lambda: shown_addresses(config.host),
         )
         self._relay.attach(self._driver)
         self._app = Guard(

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import msgspec
@@ -73,6 +73,7 @@ class Sockets:
         router: see :class:`Router`.
         identity: holds the tokens.
         owns_ip: whether an address is this machine's own.
+        own_addresses: by which other devices reach this machine, best first.
     """
 
     def __init__(
@@ -82,11 +83,13 @@ class Sockets:
         router: Router,
         identity: Identity,
         owns_ip: Callable[[str], bool],
+        own_addresses: Callable[[], Sequence[str]] = tuple,
     ) -> None:
         self._registry = registry
         self._router = router
         self._identity = identity
         self._owns_ip = owns_ip
+        self._own_addresses = own_addresses
         self._wires: set[Wire] = set()
         self._stopping = False
         self._empty = asyncio.Event()
@@ -146,13 +149,15 @@ class Sockets:
                 " address that the presenter shows.",
             )
             return None
+        local = self._owns_ip(address)
         connection = Connection(
             wire=wire,
             client_id=client_id(hello.client_key),
             device_id=device_id(hello.device_key),
             presenter=presenter,
-            local=self._owns_ip(address),
+            local=local,
             last_heard=_now(),
+            addresses=tuple(self._own_addresses()) if local else (address,),
         )
         return connection, hello
 

@@ -9,6 +9,7 @@ In dependency order::
     connection   one client that has joined, and the registry of all
     inflight     requests on their way, and those that killed their host
     stream       what clients get from the replica
+    signaling    what opens data channels between tabs
     directory    which nodes are reachable, and which have just gone
     relay        where each frame goes
 """

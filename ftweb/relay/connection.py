@@ -64,6 +64,8 @@ class Connection:
     local: bool
     """It comes from the bridge's own machine."""
     last_heard: float
+    addresses: tuple[str, ...] = ()
+    """By which other devices reach it, as far as they can be seen from here."""
     rtt: float = 0.0
     node: NodeHere | None = None
     leaving: bool = False

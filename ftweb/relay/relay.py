@@ -8,7 +8,8 @@
    does not answer: clients repeat. Nothing is queued here. A reply that the replica already has
    is given at once.
 3. **Who is reachable** is told as :mod:`ftweb.relay.directory` has it.
-4. What clients are told is what the replica has applied (:mod:`ftweb.relay.stream`), and who
+4. **Signals** go from client to client as :mod:`ftweb.relay.signaling` has it.
+5. What clients are told is what the replica has applied (:mod:`ftweb.relay.stream`), and who
    hosts as the replica sees it. A host whose socket is gone is none.
 """
 
@@ -39,6 +40,7 @@ from ftweb.limits import (
 from ftweb.relay.connection import Connection, NodeHere, Registry
 from ftweb.relay.directory import NodeDirectory
 from ftweb.relay.inflight import InFlight, Key
+from ftweb.relay.signaling import route
 from ftweb.relay.stream import Stream
 from ftweb.relay.wire import Prepared
 
@@ -183,6 +185,8 @@ class Relay:
                 self._node_update(connection, frame)
             case frames.NodeDown():
                 self._node_down(connection, frame)
+            case frames.Signal():
+                route(frame, connection, self._registry)
             case frames.Bye():
                 connection.leaving = True
                 connection.wire.close(1000, "bye")

@@ -1,6 +1,6 @@
 /**
- * Builds the TypeScript part of static/dist: client.js, qr.js, net-worker.js, node-worker.js and
- * build-id.txt.
+ * Builds the TypeScript part of static/dist: client.js, qr.js, rtc.js, net-worker.js,
+ * node-worker.js and build-id.txt.
  *
  * The build id names the folder that browsers cache for a year, so it must change with anything in
  * it: it is a hash over the built workers, and over FTWEB_RUNTIME_HASH, which stands for the
@@ -44,7 +44,9 @@ async function bundle(name, define = {}) {
   return { file: `${name}.js`, contents: output.contents };
 }
 
-const inFolder = await Promise.all(["net-worker", "node-worker", "qr"].map((name) => bundle(name)));
+const inFolder = await Promise.all(
+  ["net-worker", "node-worker", "qr", "rtc"].map((name) => bundle(name)),
+);
 const hash = createHash("sha256");
 for (const { file, contents } of inFolder) {
   hash.update(`${file}\0${contents.length}\0`).update(contents);

@@ -23,7 +23,10 @@ export type PageToNet =
       readonly runtime: string;
       /** The bridges that an earlier load of this tab knew, as it was told them; or empty. */
       readonly bridges: string;
+      /** The browser has RTCPeerConnection. */
+      readonly rtc: boolean;
     }
+  | FromRtc
   /** The first paint is over: now a replica may boot. */
   | { readonly kind: "painted" }
   | { readonly kind: "request"; readonly id: number; readonly payload: Json }
@@ -38,7 +41,30 @@ export type PageToNet =
   | { readonly kind: "return"; readonly visible: boolean }
   | { readonly kind: "close" };
 
+/**
+ * What the page is told of its peer connections, which can live nowhere else: `offer` makes one,
+ * `answer` makes one that answers this offer, `accept` brings our offer's answer.
+ */
+export type ToRtc =
+  | { readonly kind: "rtc"; readonly order: "offer" | "hangup"; readonly link: string }
+  | {
+      readonly kind: "rtc";
+      readonly order: "answer" | "accept";
+      readonly link: string;
+      readonly sdp: string;
+    };
+
+/** What it answers: the channel (to be used by the worker only), our description, the end. */
+export type FromRtc =
+  | { readonly kind: "channel"; readonly link: string; readonly channel: Channel }
+  | { readonly kind: "described"; readonly link: string; readonly sdp: string }
+  | { readonly kind: "undone"; readonly link: string };
+
+/** A port where the browser cannot give a data channel away. */
+export type Channel = RTCDataChannel | MessagePort;
+
 export type NetToPage =
+  | ToRtc
   | { readonly kind: "welcome"; readonly welcome: Welcome; readonly another: boolean }
   | { readonly kind: "refused"; readonly code: string; readonly message: string }
   | { readonly kind: "status"; readonly status: FtwebStatus }
@@ -81,6 +107,8 @@ export interface FtwebStatus {
   readonly provisional: boolean;
   readonly pending: number;
   readonly participants: number;
+  /** Open data channels to other tabs. */
+  readonly channels: number;
   readonly error: Failure | null;
 }
 

@@ -5,7 +5,7 @@
  * then speak of a page that has not joined.
  */
 
-import type { FtwebStatus, NetToPage, PageToNet } from "./channels";
+import type { FromRtc, FtwebStatus, NetToPage, PageToNet, ToRtc } from "./channels";
 import { ConnectError, RequestError } from "./errors";
 import { defineStatusElement } from "./element";
 import {
@@ -19,6 +19,7 @@ import {
 } from "./keys";
 import { joining, type Connection, type Unsubscribe } from "./page";
 import type * as Qr from "./qr";
+import type * as Rtc from "./rtc";
 import { NOTHING_KNOWN, toStatus } from "./status";
 
 export { ConnectError, RequestError };
@@ -95,8 +96,13 @@ function join(options: ConnectOptions): Promise<Connection> {
   };
   const page = joining({ postMessage: post }, status);
   let alive = false;
+  const direct = peerConnections((message, transfer) => worker.postMessage(message, transfer));
   const hear = (message: NetToPage): void => {
     alive = true;
+    if (message.kind === "rtc") {
+      direct.obey(message);
+      return;
+    }
     if (message.kind === "welcome") {
       performance.mark("ftweb:welcome");
       keepJoinToken(place, message.welcome.join_url);
@@ -133,8 +139,12 @@ function join(options: ConnectOptions): Promise<Connection> {
     visible: isVisible(),
     runtime: RUNTIME.href,
     bridges: store(() => sessionStorage)?.getItem(BRIDGES) ?? "",
+    rtc: typeof RTCPeerConnection === "function",
   });
-  followPage(post);
+  followPage((message) => {
+    if (message.kind === "leave") direct.endAll();
+    post(message);
+  });
   return page.joined;
 }
 
@@ -147,6 +157,33 @@ function rememberBridges(bridges: string): void {
   } catch {
     // No storage, or none left: the home bridge is known anyway.
   }
+}
+
+/** What makes data channels to other tabs; its script is loaded when the first is wanted. */
+function peerConnections(tell: (message: FromRtc, transfer: Transferable[]) => void): {
+  obey(order: ToRtc): void;
+  endAll(): void;
+} {
+  let made: Rtc.PeerConnections | undefined;
+  let loading: Promise<Rtc.PeerConnections> | undefined;
+  const load = async (): Promise<Rtc.PeerConnections> => {
+    const module = (await import(new URL("rtc.js", RUNTIME).href)) as typeof Rtc;
+    made = new module.PeerConnections(tell);
+    return made;
+  };
+  return {
+    obey(order) {
+      loading ??= load();
+      loading.then(
+        (loaded) => loaded.obey(order),
+        () => {
+          loading = undefined;
+          tell({ kind: "undone", link: order.link }, []);
+        },
+      );
+    },
+    endAll: () => made?.endAll(),
+  };
 }
 
 /** Tell the net worker what happens to the page. */

@@ -119,6 +119,11 @@ export class Link {
     return this.socket?.bufferedAmount ?? 0;
   }
 
+  /** For how long nothing has come. */
+  get quiet(): number {
+    return this.clock.now() - this.heardAt;
+  }
+
   start(): void {
     if (this.running) return;
     this.running = true;
@@ -220,6 +225,7 @@ export class Link {
       case "state":
       case "change":
       case "status":
+      case "signal":
         if (frame.type === this.loading?.until) this.loading = undefined;
         this.events.received(frame);
     }

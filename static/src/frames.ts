@@ -114,6 +114,22 @@ const Status = v.object({
   provisional: v.optional(v.boolean(), false),
 });
 
+const Source = v.object({
+  client_id: v.string(),
+  device_id: v.string(),
+  presenter: v.optional(v.boolean(), false),
+});
+
+const Signal = v.object({
+  type: v.literal("signal"),
+  to: v.string(),
+  link: v.string(),
+  kind: v.picklist(["offer", "answer", "refuse"]),
+  sdp: v.optional(v.string(), ""),
+  source: v.optional(v.nullable(Source), null),
+  node_id: v.optional(v.nullable(v.string()), null),
+});
+
 const Received = v.variant("type", [
   Welcome,
   ErrorFrame,
@@ -126,6 +142,7 @@ const Received = v.variant("type", [
   State,
   Change,
   Status,
+  Signal,
 ]);
 
 export type Failure = v.InferOutput<typeof Failure>;
@@ -139,6 +156,8 @@ export type Message = v.InferOutput<typeof Message>;
 export type State = v.InferOutput<typeof State>;
 export type Change = v.InferOutput<typeof Change>;
 export type Status = v.InferOutput<typeof Status>;
+export type Source = v.InferOutput<typeof Source>;
+export type Signal = v.InferOutput<typeof Signal>;
 /** What a client receives. */
 export type Received = v.InferOutput<typeof Received>;
 
@@ -183,7 +202,14 @@ export type Sent =
   | { readonly type: "resync" }
   | { readonly type: "node_up"; readonly node_id: string; readonly visible: boolean }
   | { readonly type: "node_update"; readonly node_id: string; readonly visible: boolean }
-  | NodeDown;
+  | NodeDown
+  | {
+      readonly type: "signal";
+      readonly to: string;
+      readonly link: string;
+      readonly kind: Signal["kind"];
+      readonly sdp?: string;
+    };
 
 export function encode(frame: Sent): string {
   return JSON.stringify(frame);

@@ -201,6 +201,7 @@ export class Connection {
         this.ended = true;
         break;
       case "bridges":
+      case "rtc":
         break;
     }
   }

@@ -17,11 +17,12 @@ import {
   type Welcome,
 } from "./frames";
 import { NodeKeeper, type NodeWorker } from "./nodes";
+import { Peers } from "./peers";
 import { follow, NOWHERE, type Position } from "./replica";
 import { Session } from "./session";
 import { StatusKeeper } from "./status";
 import { Bridges, type Socket, type Target } from "./targets";
-import { LEAP_MS, NODE_BACKLOG_BYTES, WATCH_MS } from "./timing";
+import { BRIDGE_QUIET_MS, LEAP_MS, NODE_BACKLOG_BYTES, PEERS_AFTER_MS, WATCH_MS } from "./timing";
 
 /** What the worker gives. */
 export interface World {
@@ -39,6 +40,7 @@ export class Runtime {
   private readonly session = new Session();
   private readonly nodes: NodeKeeper;
   private readonly status: StatusKeeper;
+  private readonly peers: Peers;
   private stream: Position = NOWHERE;
   private resyncing = false;
   /** The history that the bridge has last told of. */
@@ -85,10 +87,9 @@ export class Runtime {
     const own = { origin: home, runtime: start.runtime };
     this.nodes = new NodeKeeper((url) => world.spawnNode(url), own, clock, {
       send: (frame) => this.link.send(frame),
-      sendText: (text) => {
-        if (this.link.backlog <= NODE_BACKLOG_BYTES) this.link.sendText(text);
-      },
+      sendText: (text) => this.fromNode(text),
       changed: (news) => {
+        this.peers.learn({ nodeId: news.nodeId });
         const { nodeError } = this.status.known;
         this.status.learn({
           ...news,
@@ -98,6 +99,13 @@ export class Runtime {
       },
       booted: (bootMilliseconds) => this.status.learn({ bootMilliseconds }),
       failed: (nodeError) => this.status.learn({ nodeError }),
+    });
+    this.peers = new Peers(clock, start.rtc, {
+      order: (order) => world.tell(order),
+      signal: (frame) => this.link.send(frame),
+      forNode: (text) => this.nodes.deliver(text),
+      lost: (nodeId) => this.suspect(nodeId),
+      changed: () => this.status.learn({ channels: this.peers.open.length }),
     });
     this.nodes.show(start.visible);
     this.watchedAt = clock.wall();
@@ -110,6 +118,12 @@ export class Runtime {
     switch (message.kind) {
       case "painted":
         this.nodes.allow();
+        this.world.clock.after(PEERS_AFTER_MS, () => this.peers.start());
+        break;
+      case "channel":
+      case "described":
+      case "undone":
+        this.peers.hear(message);
         break;
       case "request": {
         const limit = this.status.known.welcome?.limits.pending_requests ?? 0;
@@ -127,6 +141,7 @@ export class Runtime {
         this.resync();
         break;
       case "leave":
+        this.peers.leave();
         this.nodes.leave();
         this.link.stop();
         break;
@@ -137,6 +152,7 @@ export class Runtime {
       case "close":
         this.status.learn({ ended: true });
         this.session.close();
+        this.peers.leave();
         this.nodes.leave();
         this.link.stop();
         break;
@@ -182,7 +198,35 @@ export class Runtime {
       this.resync();
     }
     this.nodes.connect(welcome, target.name);
+    this.peers.learn({ connected: true });
     this.flush();
+  }
+
+  /** The successors without bridges, to whom no data channel leads. */
+  private tabs(status: Status): string[] {
+    const bridges = new Set(status.bridges.map(({ node_id }) => node_id));
+    bridges.add(this.status.known.welcome?.bridge ?? "");
+    return status.successors.filter((node) => !bridges.has(node));
+  }
+
+  /**
+   * Consensus goes by the bridge, and by a data channel as well while the bridge is silent: which
+   * of the two is dead is not known then, and what comes twice does no harm.
+   */
+  private fromNode(text: string): void {
+    const { link } = this;
+    if (!this.bridgeIsThere()) this.peers.sendRaft(text);
+    if (link.backlog <= NODE_BACKLOG_BYTES) link.sendText(text);
+  }
+
+  private bridgeIsThere(): boolean {
+    return this.link.connected && this.link.quiet < BRIDGE_QUIET_MS;
+  }
+
+  /** A bridge that is there tells of losses itself, and is quicker. */
+  private suspect(nodeId: string): void {
+    if (this.bridgeIsThere()) return;
+    this.nodes.deliver(JSON.stringify({ type: "lost", node_id: nodeId }));
   }
 
   private received(frame: Payload): void {
@@ -206,6 +250,10 @@ export class Runtime {
         if (!this.status.known.heard && this.nodes.epoch > frame.epoch) this.nodes.renew();
         this.status.learn({ status: frame, heard: true });
         this.session.status(frame, this.now());
+        this.peers.learn({ epoch: frame.epoch, successors: this.tabs(frame) });
+        break;
+      case "signal":
+        this.peers.signalled(frame);
         break;
       case "state":
       case "change":
@@ -253,6 +301,11 @@ export class Runtime {
     this.session.disconnected();
     this.nodes.disconnect();
     this.status.learn({ connected: false, heard: false });
+    this.peers.learn({ connected: false });
+    // A bridge and the host on its laptop die together: find out now.
+    const bridge = this.status.known.welcome?.bridge;
+    if (bridge !== undefined) this.suspect(bridge);
+    this.peers.probe();
   }
 
   /** Ask for the whole state, once until it comes. */

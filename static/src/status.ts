@@ -33,6 +33,8 @@ export interface Facts {
   /** How long the node took to boot. */
   bootMilliseconds: number | undefined;
   pending: number;
+  /** Open data channels. */
+  channels: number;
   /** Why the link ended, until it is back. */
   error: Failure | undefined;
   /** Why there is no node, until there is one. */
@@ -52,6 +54,7 @@ export const NOTHING_KNOWN: Facts = {
   node: undefined,
   bootMilliseconds: undefined,
   pending: 0,
+  channels: 0,
   error: undefined,
   nodeError: undefined,
   ended: false,
@@ -101,6 +104,7 @@ export function toStatus(facts: Facts, state: Condition): FtwebStatus {
     provisional: status?.provisional ?? false,
     pending: facts.pending,
     participants: status?.participants ?? 0,
+    channels: facts.channels,
     error: facts.error ?? facts.nodeError ?? null,
   };
 }

@@ -93,3 +93,62 @@ export const NODE_BACKLOG_BYTES = 4 * 1024 * 1024;
 
 /** Provisional replies kept, for the case that they turn out otherwise: what a person still knows. */
 export const PROVISIONAL_KEPT = 256;
+
+/** Data channels to other tabs begin so long after the first paint: to vote comes first. */
+export const PEERS_AFTER_MS = 1_500;
+
+/** Gathering a LAN's candidates takes 10 to 100 ms; what is missing then is left out. */
+export const GATHER_MS = 1_000;
+
+/** From an offer to an open channel: 200 ms on a LAN. A lost answer must not block the next try. */
+export const CONNECT_MS = 6_000;
+
+/** Wait before another attempt at the same tab, doubled each time up to the cap. */
+export const REDIAL_BASE_MS = 2_000;
+export const REDIAL_CAP_MS = 60_000;
+
+/** Data channels that a tab opens: to the first successors, one of whom will host next. */
+export const CHANNELS_WANTED = 3;
+
+/** A member opens them to all other members: five tabs at most (max_tabs in ftweb/core). */
+export const CHANNELS_OF_MEMBERS = 5;
+
+/**
+ * Data channels that a tab accepts. All of 60 tabs fit at each of the first successors, with room
+ * for a third of 100 pages that never host; Chromium allows 500 connections a page, and each costs
+ * about 1 MB and a heartbeat a second. Whoever is refused keeps to the bridge.
+ */
+export const CHANNELS_ACCEPTED = 96;
+
+/** How often members let hear of themselves on a channel: three missed are a loss, in 1.2 s. */
+export const BEAT_MS = 400;
+
+/** The same on channels that only stand by, of which a successor may have a hundred. */
+export const STANDBY_BEAT_MS = 1_000;
+
+/** So many of the other side's beats without a word, and its channel is dead. */
+export const BEATS_MISSED = 3;
+
+/**
+ * How long a tab may take to answer when there is reason for doubt (the bridge has gone): many
+ * times a round trip, and yet a quarter of a person's patience. Too short costs an election.
+ */
+export const PROBE_MS = 250;
+
+/** How often beats are sent and judged. */
+export const BEAT_TICK_MS = 100;
+
+/**
+ * A bridge that has said nothing for so long may have gone: consensus, which speaks through it
+ * every 150 ms, then takes the direct way as well.
+ */
+export const BRIDGE_QUIET_MS = 600;
+
+/** One message on a data channel: at three bytes a character below the 256 KiB that all take. */
+export const PIECE_CHARS = 60_000;
+
+/** What is put together from pieces: a whole state (STREAM_BYTES in ftweb/limits.py). */
+export const PIECES_CHARS = 8 * 1024 * 1024;
+
+/** Bytes queued in a data channel beyond which its reader is too slow, as at a bridge. */
+export const CHANNEL_BACKLOG_BYTES = 8 * 1024 * 1024;

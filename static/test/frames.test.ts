@@ -20,7 +20,7 @@ const vectors = JSON.parse(
 ) as Vector[];
 
 const RECEIVED = new Set(
-  "welcome error ping pong session reply outcome message state change status".split(" "),
+  "welcome error ping pong session reply outcome message state change status signal".split(" "),
 );
 const ROUTED = new Set("raft forward directory lost".split(" "));
 

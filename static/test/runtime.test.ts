@@ -94,6 +94,7 @@ async function running(t: TestContext, world: Partial<World> = {}): Promise<Runn
       visible: true,
       runtime: bridge.url.replace("ws", "http").replace("socket", "runtime/own/"),
       bridges: "",
+      rtc: false,
     },
   );
   t.after(async () => {

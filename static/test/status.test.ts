@@ -96,6 +96,7 @@ test("joining a group that is well goes straight to connected", () => {
     provisional: false,
     pending: 0,
     participants: 4,
+    channels: 0,
     error: null,
   });
 });

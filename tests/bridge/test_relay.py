@@ -370,3 +370,22 @@ async def test_a_request_that_kills_its_hosts_is_refused(bridge: Bridge) -> None
     assert reply.error is not None
     assert reply.error.code == "handler_timeout"
     assert last.role is Role.LEADER
+
+
+async def test_a_signal_reaches_the_tab_with_the_address_that_the_bridge_sees(
+    hosted: tuple[Bridge, Tab],
+) -> None:
+    bridge, tab = hosted
+    client = await bridge.join()
+    candidate = "a=candidate:1 1 udp 1 4af1c9c2-8b1b-4f0a-b6a6-0a3a56b7a2a1.local 5 typ host\r\n"
+    client.link.send(frames.Signal(to=tab.node_id, link="l", kind="offer", sdp=candidate))
+    offer = await tab.wait(frames.Signal)
+    assert offer.sdp == candidate.replace(offer_name(candidate), "127.0.0.1") + candidate
+    assert offer.source is not None
+    tab.link.send(frames.Signal(to=offer.source.client_id, link="l", kind="refuse"))
+    refusal = await client.wait(frames.Signal)
+    assert (refusal.kind, refusal.node_id) == ("refuse", tab.node_id)
+
+
+def offer_name(candidate: str) -> str:
+    return candidate.split(" ")[4]
