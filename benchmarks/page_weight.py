@@ -28,7 +28,7 @@ from tests.lan.lan import Host, Lan
 LIMIT = 100_000
 """Bytes that page, script and style may have together."""
 
-BACKGROUND = ("/pyodide/", "/ftweb/bundle/", "node-worker")
+BACKGROUND = ("/pyodide/", "/ftweb/bundle/", "node-worker", "/rtc.js")
 
 
 def fetch(host: Host, url: str) -> dict[str, Any]:

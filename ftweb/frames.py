@@ -248,14 +248,25 @@ class Status(_Frame, frozen=True, tag="status"):
 # --- nodes --------------------------------------------------------------------------------
 
 
+class Leads(msgspec.Struct, frozen=True, kw_only=True):
+    """A node's own word that it leads."""
+
+    epoch: Count
+    term: Count
+
+
 class NodeUp(_Frame, frozen=True, tag="node_up"):
     node_id: Id
     visible: bool
+    leads: Leads | None = None
+    """A bridge that does not take part (yet) hears nothing of a leader, and the leader nothing of
+    the bridge: so this is said, and the leader gets the directory."""
 
 
 class NodeUpdate(_Frame, frozen=True, tag="node_update"):
     node_id: Id
     visible: bool
+    leads: Leads | None = None
 
 
 class RequestId(msgspec.Struct, frozen=True, kw_only=True):

@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ftweb import codec
-from ftweb.frames import Error, Frame
+from ftweb.frames import Error, Frame, Leads
 from ftweb.limits import CONNECTIONS, CONNECTIONS_PER_ADDRESS, SLOW_READER_BYTES
 from ftweb.relay.wire import Prepared, Wire
 
@@ -51,6 +51,8 @@ class NodeHere:
     node_id: str
     visible: bool
     since: float
+    leads: Leads | None = None
+    """It says so; the bridge's own replica may not know it."""
 
 
 @dataclass(kw_only=True, slots=True, eq=False)

@@ -2,7 +2,8 @@
 
 1. The directory goes to the leader, whoever it is: keeping the membership is its duty. It is sent
    when somebody comes, goes or is hidden, and when there is another leader, at most ten times a
-   second.
+   second. Whoever says that it leads gets it as well: a leader that was elected while this bridge
+   was away is unknown to its replica until that leader hears of the bridge.
 2. A node whose socket ends is reported lost at once, to every member: that is what makes a takeover
    quick. It is a hint; members decide for themselves.
 3. A tab on the bridge's own machine counts as the same device as the bridge: they end together,
@@ -87,6 +88,9 @@ class NodeDirectory:
         leader = self._leader()
         if leader is not None:
             leader.send(directory)
+        for connection in self._registry.nodes():
+            if connection is not leader and connection.node and connection.node.leads:
+                connection.send(directory)
 
     def _own(self) -> frames.NodeInfo:
         return frames.NodeInfo(

@@ -310,13 +310,14 @@ class Relay:
             self._registry.remove_node(connection)
             self._node_gone(before.node_id, died=True)
         elif before is not None:
-            before.visible = frame.visible
+            before.visible, before.leads = frame.visible, frame.leads
             self._directory.changed()
             return
         node = NodeHere(
             node_id=frame.node_id,
             visible=frame.visible,
             since=(self._loop.time() - self._started_at) * 1000,
+            leads=frame.leads,
         )
         if frame.node_id == self._here.node_id or not self._registry.add_node(connection, node):
             raise FrameError("That node id is taken; mint a new one.", code="node_id_in_use")
@@ -327,8 +328,8 @@ class Relay:
         node = connection.node
         if node is None or node.node_id != frame.node_id:
             raise FrameError("node_update names a node that is not behind this socket.")
-        if node.visible != frame.visible:
-            node.visible = frame.visible
+        if (node.visible, node.leads) != (frame.visible, frame.leads):
+            node.visible, node.leads = frame.visible, frame.leads
             self._directory.changed()
 
     def _node_down(self, connection: Connection, frame: frames.NodeDown) -> None:

@@ -200,8 +200,12 @@ export type Sent =
       readonly payload?: Json;
     }
   | { readonly type: "resync" }
-  | { readonly type: "node_up"; readonly node_id: string; readonly visible: boolean }
-  | { readonly type: "node_update"; readonly node_id: string; readonly visible: boolean }
+  | {
+      readonly type: "node_up" | "node_update";
+      readonly node_id: string;
+      readonly visible: boolean;
+      readonly leads?: { readonly epoch: number; readonly term: number };
+    }
   | NodeDown
   | {
       readonly type: "signal";

@@ -59,6 +59,8 @@ export class NodeKeeper {
   private startedAt = 0;
   private crashes: number[] = [];
   private waiting: Cancel = nothing;
+  /** What the bridge was told of its leading. */
+  private claimed = "";
   private readonly watchdog: Watchdog;
   private readonly pulse: Pulse;
 
@@ -220,6 +222,7 @@ export class NodeKeeper {
       case "status":
         this.status = message;
         this.events.changed({ nodeId: this.nodeId, node: message });
+        if (this.connected && this.claim() !== this.claimed) this.announce("node_update");
         break;
       case "failed":
         this.broken(`${message.stage}: ${message.message}`);
@@ -277,7 +280,16 @@ export class NodeKeeper {
 
   private announce(type: "node_up" | "node_update"): void {
     if (this.nodeId === undefined) return;
-    this.events.send({ type, node_id: this.nodeId, visible: this.visible });
+    this.claimed = this.claim();
+    const { epoch = 0, term = 0 } = this.status ?? {};
+    const leads = this.claimed === "" ? {} : { leads: { epoch, term } };
+    this.events.send({ type, node_id: this.nodeId, visible: this.visible, ...leads });
+  }
+
+  /** (epoch, term) in which it leads, as a word; empty if it does not. */
+  private claim(): string {
+    const { status } = this;
+    return status?.role === "leader" ? `${status.epoch} ${status.term}` : "";
   }
 }
 

@@ -89,7 +89,11 @@ export class Runtime {
       send: (frame) => this.link.send(frame),
       sendText: (text) => this.fromNode(text),
       changed: (news) => {
-        this.peers.learn({ nodeId: news.nodeId });
+        this.peers.learn({
+          nodeId: news.nodeId,
+          hosts: news.node?.hosting === true ? [news.node.epoch, news.node.term] : null,
+          ...(news.node === undefined ? {} : { epoch: news.node.epoch }),
+        });
         const { nodeError } = this.status.known;
         this.status.learn({
           ...news,
@@ -250,7 +254,7 @@ export class Runtime {
         if (!this.status.known.heard && this.nodes.epoch > frame.epoch) this.nodes.renew();
         this.status.learn({ status: frame, heard: true });
         this.session.status(frame, this.now());
-        this.peers.learn({ epoch: frame.epoch, successors: this.tabs(frame) });
+        this.peers.learn({ epoch: this.nodes.epoch || frame.epoch, successors: this.tabs(frame) });
         break;
       case "signal":
         this.peers.signalled(frame);

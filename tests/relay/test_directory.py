@@ -68,3 +68,27 @@ async def test_losses_at_once_directories_now_and_then() -> None:
     assert devices == {"bridge": "laptop", "leader": "laptop", "phone": "device-phone"}
     assert own[-1] == directories[-1]
     directory.close()
+
+
+async def test_who_says_that_it_leads_gets_the_directory_too() -> None:
+    registry = Registry()
+    loop = asyncio.get_running_loop()
+    directory = NodeDirectory(
+        node_id="bridge",
+        device_id="laptop",
+        registry=registry,
+        loop=loop,
+        to_own_node=lambda frame: None,
+        leader=lambda: None,
+    )
+    claimant, told = tab(registry, "claimant", local=False)
+    _, other = tab(registry, "other", local=False)
+    assert claimant.node is not None
+    claimant.node.leads = frames.Leads(epoch=1, term=7)
+    directory.changed()
+    await asyncio.sleep(0)
+    while not told.frames:  # noqa: ASYNC110 - a timer tells nobody
+        await asyncio.sleep(0.01)
+    assert [info.node_id for info in told.frames[0].nodes] == ["bridge", "claimant", "other"]
+    assert other.frames == []
+    directory.close()
