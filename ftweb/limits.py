@@ -120,6 +120,10 @@ MESSAGE_FRAGMENTS: Final = 1_024
 """Fragments of one WebSocket message. Browsers cut at tens of kilobytes; empty fragments have no
 size, so the limit of bytes alone would not end them."""
 
+FRAGMENT_BYTES: Final = 1024
+"""A fragment of this size or more is not counted against a socket's rate: the size of its message
+is bounded, and with it their number."""
+
 REQUESTS_TRACKED: Final = 16 * CONNECTIONS
 """Unanswered requests that a bridge keeps in mind to find those that kill hosts: 16 for each
 client of a full bridge. The oldest is forgotten first."""
@@ -245,3 +249,48 @@ they have sent so far stands on the disk, not in memory."""
 FILES_KEPT_IN_TAB_BYTES: Final = 1024 * 1024 * 1024
 """What a tab keeps of files that it has downloaded or shared, so that it can give them back.
 Browsers allow a tenth of the disk and more; the least recently used go first."""
+
+# --- HTTP answered by a tab (ftweb.flyweb) -------------------------------------------------
+
+HTTP_STREAMS: Final = CONNECTIONS
+"""Requests and WebSockets that a bridge has open at its host at once; more are answered 503. As
+many as there are sockets: each phone may hold one event stream or WebSocket."""
+
+HTTP_STREAMS_PER_ADDRESS: Final = CONNECTIONS_PER_ADDRESS
+"""The same from one address; more are answered 429. For the same reason as for sockets."""
+
+HTTP_BUFFER_BYTES: Final = 16 * 1024 * 1024
+"""What all responses under way may fill: each new one is granted a share of it as its window,
+between the two bounds below. With every stream open that is 110 MiB at worst, all of it held by
+clients that do not read."""
+
+HTTP_WINDOW_MAX: Final = 1024 * 1024
+"""Largest window of a response: at a round trip of 4 ms between bridge and tab it lets through
+250 MB a second."""
+
+HTTP_WINDOW_MIN: Final = 64 * 1024
+"""Smallest window of a response."""
+
+HTTP_UPLOAD_WINDOW: Final = 256 * 1024
+"""Window of a request's body, which fills the tab's memory."""
+
+HTTP_BODY_BYTES: Final = 2 * 1024**3
+"""Largest body of a request; more is answered 413. It is passed on piece by piece: this bounds
+time and traffic, not memory. An app will want a smaller bound of its own."""
+
+HTTP_MESSAGE_BYTES: Final = 16 * 1024 * 1024
+"""Largest message that an app may send on a WebSocket (1009 beyond): the bridge holds all of it."""
+
+HTTP_REPLAY_BYTES: Final = 64 * 1024
+"""How much of a request's body the bridge keeps to send it again to the next host."""
+
+HTTP_HEAD_SECONDS: Final = 60.0
+"""How long a tab may take to begin its response, once it has the whole request; then 504. As long
+as gateways usually wait: an app may hold a request until there is news."""
+
+HTTP_HOST_SECONDS: Final = 5.0
+"""How long a request waits for a tab that hosts; then 503. A takeover takes about a second."""
+
+HTTP_MOVED_SECONDS: Final = 2.0
+"""When another tab hosts, a former host from which nothing came for so long is given up: frozen tabs
+keep their sockets open."""

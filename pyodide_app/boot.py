@@ -1,4 +1,4 @@
-"""Starts a node in a tab. The only Python module that touches JavaScript.
+"""Starts a node in a tab. With :mod:`pyodide_app.websocket` all Python that touches JavaScript.
 
 Order matters:
 
@@ -6,12 +6,15 @@ Order matters:
    image would otherwise repeat its numbers in every tab, ids and election jitter included.
 2. The bundle is downloaded and must have the hash that the cluster goes by: two tabs that ran
    different code would compute different states from one log.
-3. The app is imported. What fails up to here is the app's or the network's fault, and is told
+3. Packages that the app imports and that the runtime has but does not need itself (Starlette) are
+   loaded. Apps without them boot without them.
+4. The app is imported. What fails up to here is the app's or the network's fault, and is told
    as such (``failed``, with its stage); the page goes on as a client without a node.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import logging
@@ -22,8 +25,12 @@ import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, Final
 
 import js
+import pyodide_js
+from pyodide.code import find_imports
+from pyodide.ffi import to_js
 
 from ftweb.app import load_app
 from ftweb.core import NodeId
@@ -31,9 +38,13 @@ from ftweb.driver import Clock
 from ftweb.errors import AppLoadError
 from pyodide_app import messages
 from pyodide_app.node import TabNode
+from pyodide_app.websocket import open_socket
 
 APP_DIR = Path("/app")
 """Where the bundle is unpacked, in the worker's own memory file system."""
+
+EXTRAS: Final = frozenset({"anyio", "starlette"})
+"""Packages that are loaded for apps that import them."""
 
 
 async def start(options: str, post: Callable[[str], None]) -> Callable[[str], None] | None:
@@ -57,6 +68,7 @@ async def start(options: str, post: Callable[[str], None]) -> Callable[[str], No
         post(messages.encode(messages.Failed(stage="bundle", message=str(error))))
         return None
     try:
+        await load_packages()
         server = load_app(APP_DIR)
     except AppLoadError as error:
         post(messages.encode(messages.Failed(stage="app", message=error.message)))
@@ -66,9 +78,41 @@ async def start(options: str, post: Callable[[str], None]) -> Callable[[str], No
         wall=lambda: time.time() * 1000,
         jitter=random.random,
     )
-    node = TabNode(node_id=NodeId(secrets.token_hex(16)), server=server, clock=clock, post=post)
+    node = TabNode(
+        node_id=NodeId(secrets.token_hex(16)),
+        server=server,
+        clock=clock,
+        post=post,
+        http=chosen.http,
+        open_socket=open_socket,
+    )
     node.start()
     return node.receive
+
+
+async def load_packages() -> None:
+    """Load what the app's modules import and the runtime's lock has (step 3)."""
+    wanted: set[str] = set()
+    for path in sorted(APP_DIR.rglob("*.py")):
+        # What is no Python is told by the import, if it comes to that, with its place.
+        with contextlib.suppress(SyntaxError, UnicodeDecodeError):
+            wanted.update(find_imports(path.read_text(encoding="utf-8")))
+    missing = sorted(name for name in wanted & EXTRAS if name not in sys.modules)
+    if not missing:
+        return
+    await pyodide_js.loadPackage(to_js(missing))
+    if "starlette" in sys.modules or "starlette" in missing:
+        run_in_place()
+
+
+def run_in_place() -> None:
+    """Make anyio run synchronous functions where they are called: a tab has no threads."""
+    from anyio._backends import _asyncio
+
+    async def call(func: Callable[..., Any], args: tuple[Any, ...], **_: Any) -> Any:
+        return func(*args)
+
+    _asyncio.AsyncIOBackend.run_sync_in_worker_thread = call
 
 
 def seed() -> None:

@@ -38,7 +38,23 @@ class Stop(_Message, frozen=True, tag="stop"):
     """The page is leaving: give the lead away, if this node has it, while there is time."""
 
 
-type Incoming = FrameIn | Visible | Stop
+class Http(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """What a node needs to answer HTTP through its bridge."""
+
+    url: str
+    """The WebSocket for it."""
+    client_key: str
+    """Of the client behind whose socket this node runs."""
+    token: str
+
+
+class Bridge(_Message, frozen=True, tag="bridge"):
+    """The main socket has been opened, perhaps to another bridge."""
+
+    http_url: str
+
+
+type Incoming = FrameIn | Visible | Stop | Bridge
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -48,6 +64,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """Where the app bundle is, absolute or relative to the worker's own address."""
     bundle: str
     """Its SHA-256 in hex digits: what was downloaded must be what the cluster runs."""
+    http: Http | None = None
 
 
 # --- to the net worker ----------------------------------------------------------------------

@@ -5,7 +5,9 @@
    reloaded tab is a new node that catches up from the others.
 3. Clients are served by bridges, each from its own replica. So nothing that this replica applies
    is sent to anybody: the tab only takes part in consensus and, as host, runs the handlers.
-4. The net worker is told before and after each handler runs. It can end this worker when a
+4. An app that answers HTTP does so over a socket of its own (:mod:`ftweb.flyweb.port`), which this
+   node has while it is a member.
+5. The net worker is told before and after each handler runs. It can end this worker when a
    handler does not come back; nothing in here could.
 """
 
@@ -17,9 +19,12 @@ from collections.abc import Callable, Sequence
 
 from ftweb import codec, frames
 from ftweb.app import Effect, Server
-from ftweb.core import NodeId
+from ftweb.core import NodeId, Role
 from ftweb.driver import Clock, Driver, NodeStatus
 from ftweb.errors import FrameError
+from ftweb.flyweb import wire
+from ftweb.flyweb.port import HttpPort, OpenSocket
+from ftweb.flyweb.service import Service
 from ftweb.storage import MemoryStorage
 from pyodide_app import messages
 
@@ -34,10 +39,19 @@ class TabNode:
         server: the app.
         clock: time and chance.
         post: takes one text for the net worker; must not block.
+        http: what it takes to answer HTTP; None if that is not wanted.
+        open_socket: opens a WebSocket, for ``http``.
     """
 
     def __init__(
-        self, *, node_id: NodeId, server: Server, clock: Clock, post: Callable[[str], None]
+        self,
+        *,
+        node_id: NodeId,
+        server: Server,
+        clock: Clock,
+        post: Callable[[str], None],
+        http: messages.Http | None = None,
+        open_socket: OpenSocket | None = None,
     ) -> None:
         self._post = post
         self._driver = Driver(
@@ -51,17 +65,31 @@ class TabNode:
             on_end=self._end,
         )
         self._task: asyncio.Task[None] | None = None
+        self._port: HttpPort | None = None
+        self._serving: asyncio.Task[None] | None = None
+        if server.web is not None and http is not None and open_socket is not None:
+            self._port = HttpPort(
+                service=Service(server.web, hosting=lambda: self._driver.status.hosting),
+                hello=wire.Hello(node_id=node_id, client_key=http.client_key, token=http.token),
+                open_socket=open_socket,
+            )
+            self._port.at(http.url)
 
     def start(self) -> None:
         """Say that the node is up, and drive it from now on."""
         self._tell(messages.Up(node_id=self._driver.node_id))
-        self._task = asyncio.get_running_loop().create_task(self._run())
+        loop = asyncio.get_running_loop()
+        self._task = loop.create_task(self._run())
+        if self._port is not None:
+            self._serving = loop.create_task(self._port.run())
 
     async def stop(self) -> None:
         """Drive it no more."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])
+        tasks = [task for task in (self._task, self._serving) if task is not None]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
 
     def receive(self, text: str) -> None:
         """Take one message of the net worker."""
@@ -73,6 +101,9 @@ class TabNode:
                     _log.warning("Dropped a frame: %s", error)
             case messages.Stop():
                 self._driver.hand_over()
+            case messages.Bridge(http_url=url):
+                if self._port is not None:
+                    self._port.at(url)
             case messages.Visible():
                 pass
 
@@ -96,6 +127,8 @@ class TabNode:
         if status.failed:
             self._tell(messages.Failed(stage="node", message="The replica has stopped."))
             return
+        if self._port is not None:
+            self._port.want(status.role is not Role.OBSERVER)
         self._tell(
             messages.Status(
                 role=status.role.value,

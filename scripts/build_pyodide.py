@@ -44,8 +44,8 @@ NOT_FOR_TABS = (
     "ftweb/cli/",
     "ftweb/client.py",
     "ftweb/client/",
-    "ftweb/flyweb/",
     "ftweb/simulation/",
+    "ftweb/transports/binary.py",
     "ftweb/transports/websocket.py",
 )
 """What a tab never imports; it would only make every phone's download larger."""

@@ -11,7 +11,8 @@
    own zlib: the output depends on the source alone, not on the machine that built it.
 3. The standard library loses docstrings and assertions (level 2, which it is tested with) and
    what a tab cannot use, see ``_left_out``. Wheels keep both: assertions are ours to fail.
-4. Wheels keep their data, licences and metadata, without the read-me in it; type stubs and
+4. anyio stays source: it looks up its own names in its own ``.py`` when they are first asked for.
+5. Wheels keep their data, licences and metadata, without the read-me in it; type stubs and
    ``*.data`` (scripts for a shell) go. ``RECORD`` is written anew.
 """
 
@@ -128,7 +129,7 @@ def compile_wheel(source: Path, target: Path) -> None:
                     continue
             elif name.endswith(("/", ".pyi")) or ".data/" in name:
                 continue
-            elif name.endswith(".py"):
+            elif name.endswith(".py") and not name.startswith("anyio/"):
                 data = _compiled(data, f"site-packages/{name}", optimize=0)
                 name = f"{name}c"
             files[name] = data

@@ -18,6 +18,7 @@ LAYERS: list[tuple[str, ...]] = [
     ("ftweb.storage",),
     ("ftweb.replica",),
     ("ftweb.driver", "ftweb.transports", "ftweb"),
+    ("ftweb.flyweb",),
     ("ftweb.relay",),
     ("ftweb.bridge",),
     # Above the bridge, whose mDNS browser finds servers by name.

@@ -47,7 +47,7 @@ def load_app(directory: Path | str) -> Server:
         names = ", ".join(repr(name) for name in servers)
         raise AppLoadError(f"{path}: an app has one server, this one has several: {names}.")
     server = next(iter(servers.values()))
-    if server.handler is None:
+    if server.handler is None and server.web is None:
         raise AppLoadError(
             f"{path}: server {server.name!r} has no handler. Put @server.on_receive on the "
             "function that answers messages.",

@@ -60,6 +60,7 @@ class Server:
         name: of the server.
         on_quorum_loss, replication, ack: as given to :func:`init_server`.
         handler: the function that answers requests; None until :meth:`on_receive` is used.
+        web: the ASGI application that answers HTTP; None until :meth:`mount` is used.
     """
 
     def __init__(
@@ -76,6 +77,7 @@ class Server:
         self.replication = _choice("replication", replication, ("passive",))
         self.ack = _choice("ack", ack, ("quorum",))
         self.handler: Handler | None = None
+        self.web: Any = None
         self._takes_source = False
         self._initial = payload.check(
             {} if state is None else state, what="The initial state", limit=CHANGE_BYTES
@@ -102,6 +104,22 @@ class Server:
         self._takes_source = _takes_source(handler)
         self.handler = handler
         return handler
+
+    def mount(self, app: Any) -> None:
+        """Answer HTTP and WebSockets by an ASGI application, such as one of Starlette's.
+
+        It gets every request of this server's address that is for no page file. See
+        ``docs/flyweb.md``.
+
+        Raises:
+            TypeError: it cannot be called.
+            ValueError: there is one already.
+        """
+        if not callable(app):
+            raise TypeError(f"mount() needs an ASGI application, not {app!r}.")
+        if self.web is not None:
+            raise ValueError(f"Server {self.name!r} has an application for HTTP already.")
+        self.web = app
 
     def change(self) -> AbstractContextManager[Any]:
         """``with server.change() as state:`` gives a draft of the state to change.

@@ -55,6 +55,8 @@ class BridgeConfig:
     """0 lets the system choose."""
     on_quorum_loss: Literal["wait", "continue"] = "wait"
     """What the app wants when a majority of the voters is gone (:mod:`.continuing`)."""
+    serves_http: bool = False
+    """The app answers HTTP (:mod:`ftweb.flyweb`): a request waits for its host instead of 404."""
     mdns: bool = True
     mdns_interfaces: tuple[str, ...] | None = None
     """Addresses of the interfaces to publish on; None for all that reach the LAN."""

@@ -33,8 +33,11 @@ from ftweb.bridge.addresses import shown_addresses, url
 from ftweb.bridge.assets import Assets, find_runtime
 from ftweb.bridge.bootstrap import Genesis, begin_epoch, next_epoch
 from ftweb.bridge.bundle import make_bundle
+from ftweb.bridge.channels import Channels
 from ftweb.bridge.config import BridgeConfig
 from ftweb.bridge.continuing import Continuing
+from ftweb.bridge.forwarding import Forwarder
+from ftweb.bridge.front import Front
 from ftweb.bridge.publishing import Publisher, Record, host_name
 from ftweb.bridge.security import AllowedHosts, Guard
 from ftweb.bridge.sockets import Sockets
@@ -174,13 +177,25 @@ class _Bridge:
             own_addresses=lambda: shown_addresses(config.host),
         )
         self._relay.attach(self._driver)
+        self._channels = Channels(
+            registry=self._registry,
+            identity=config.identity,
+            host=lambda: self._relay.hosting.host,
+        )
+        own = Starlette(
+            routes=[
+                Route("/healthz", health.endpoint(self._report), methods=["GET"]),
+                WebSocketRoute("/ftweb/socket", self._sockets),
+                WebSocketRoute("/ftweb/http", self._channels),
+                Mount("/", app=assets),
+            ]
+        )
         self._app = Guard(
-            Starlette(
-                routes=[
-                    Route("/healthz", health.endpoint(self._report), methods=["GET"]),
-                    WebSocketRoute("/ftweb/socket", self._sockets),
-                    Mount("/", app=assets),
-                ]
+            Front(
+                own=own,
+                app=Forwarder(self._channels),
+                is_page=lambda path: assets.find(path) is not None,
+                serves=lambda: config.serves_http or self._channels.ever,
             ),
             self._hosts,
         )
@@ -200,6 +215,7 @@ class _Bridge:
                         await stop.wait()
                         _log.info("Stopping.")
                 finally:
+                    self._channels.close()
                     await self._sockets.close()
                     watch.cancel()
                     replica.cancel()
@@ -245,6 +261,7 @@ class _Bridge:
                 self._publisher = None
 
     def _on_hosting(self, hosting: Hosting) -> None:
+        self._channels.hosting_changed()
         if self._config.on_quorum_loss == "continue" and hosting.epoch:
             self._continuing.quorum(hosting.quorum)
         if self._publisher is not None:

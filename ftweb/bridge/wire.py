@@ -19,6 +19,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any, cast
 
+import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.frames import Frame, Opcode
@@ -27,9 +28,11 @@ from ftweb import codec, frames
 from ftweb.bridge.bucket import TokenBucket
 from ftweb.limits import (
     CLOSE_SECONDS,
+    FRAGMENT_BYTES,
     FRAME_BYTES,
     HELLO_SECONDS,
     HTTP_CONCURRENCY,
+    HTTP_HEADER_BYTES,
     HTTP_STALL_SECONDS,
     MESSAGE_FRAGMENTS,
     RATE_BURST_SECONDS,
@@ -39,6 +42,9 @@ from ftweb.relay.wire import Prepared
 
 EXTENSION = "ftweb.wire"
 """Where the ASGI scope's ``extensions`` hold the :class:`SocketWire`."""
+
+ABORT = "ftweb.abort"
+"""Where an HTTP scope's ``extensions`` hold what ends the connection within a response."""
 
 
 def framed(prepared: Prepared) -> bytes:
@@ -69,6 +75,11 @@ class SocketWire:
         """Queue a prepared frame. Never blocks; dropped when the socket is closing."""
         if not self.closing:
             self._protocol.transport.write(framed(prepared))
+
+    def write_binary(self, data: bytes) -> None:
+        """Queue a binary message. Never blocks; dropped when the socket is closing."""
+        if not self.closing:
+            self._protocol.transport.write(Frame(Opcode.BINARY, data).serialize(mask=False))
 
     def close(self, code: int, reason: str = "") -> None:
         """Start closing: the reader gets its disconnect, a peer that does not answer is cut."""
@@ -144,7 +155,9 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
         if len(self.frames) >= MESSAGE_FRAGMENTS:
             self.start_closing(1008, "too many fragments")
             return
-        if self._within_rate():
+        # Fragments with something in them are bounded by the message's size; a tab that sends a
+        # download has thousands a second.
+        if len(event.data) >= FRAGMENT_BYTES or self._within_rate():
             super().handle_cont(event)
 
     def handle_ping(self) -> None:
@@ -170,6 +183,44 @@ class BoundedHttp(H11Protocol):
 
     _waiting: asyncio.TimerHandle | None = None
     _upgraded = False
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        app = self.app
+
+        async def with_extensions(scope: Any, receive: Any, send: Any) -> None:
+            scope.setdefault("extensions", {})[ABORT] = self.end_early
+            await app(scope, receive, send)
+
+        self.app = with_extensions
+
+    def end_early(self) -> None:
+        """End the connection within the response that is under way, so that the client sees that
+        something is missing; what was written before still goes out."""
+        cycle = self.cycle
+        cycle.disconnected = True
+        cycle.message_event.set()
+        if cycle.scope["http_version"] == "1.1":
+            self.transport.close()
+        else:  # there the end of the connection may be the end of the body
+            self.transport.abort()
+
+    def send_400_response(self, msg: str) -> None:
+        """Uvicorn's answer to what is no HTTP; 431 to a head that is too long (RFC 6585)."""
+        unread, _ = self.conn.trailing_data
+        if len(unread) < HTTP_HEADER_BYTES:
+            super().send_400_response(msg)
+            return
+        body = b"The request line and headers are too long."
+        headers = [
+            (b"content-type", b"text/plain; charset=utf-8"),
+            (b"content-length", str(len(body)).encode()),
+            (b"connection", b"close"),
+        ]
+        response = h11.Response(status_code=431, headers=headers)
+        for event in (response, h11.Data(data=body), h11.EndOfMessage()):
+            self.transport.write(self.conn.send(event) or b"")
+        self.transport.close()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)

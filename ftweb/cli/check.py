@@ -33,6 +33,8 @@ class AppFacts:
     """Before anything happened."""
     options: dict[str, str]
     """``on_quorum_loss``, ``replication``, ``ack``."""
+    serves_http: bool
+    """It answers HTTP, not only messages."""
 
 
 def check_app(app_dir: Path, *, timeout: float = IMPORT_SECONDS) -> AppFacts:
@@ -70,7 +72,12 @@ def check_app(app_dir: Path, *, timeout: float = IMPORT_SECONDS) -> AppFacts:
     try:
         told = json.loads(done.stdout)
         if done.returncode == 0:
-            return AppFacts(name=told["name"], state=told["state"], options=told["options"])
+            return AppFacts(
+                name=told["name"],
+                state=told["state"],
+                options=told["options"],
+                serves_http=told["serves_http"],
+            )
         message, code = str(told["message"]), str(told["code"])
     except (ValueError, KeyError, TypeError):
         said = " ".join(done.stderr.split())[-SHOWN_CHARS:]
@@ -98,6 +105,7 @@ def _tell(app_dir: str) -> int:
                 "replication": server.replication,
                 "ack": server.ack,
             },
+            "serves_http": server.web is not None,
         }
         status = 0
     except AppLoadError as error:

@@ -88,6 +88,7 @@ def _run(options: RunOptions) -> None:
         host=options.host,
         port=options.port,
         mdns=options.mdns,
+        serves_http=facts.serves_http,
     )
     asyncio.run(_serve(config, options))
 

@@ -112,6 +112,13 @@ export interface FtwebStatus {
   readonly error: Failure | null;
 }
 
+/** What a node needs to answer HTTP: the socket for it, and the proof of whose node it is. */
+export interface HttpAccess {
+  readonly url: string;
+  readonly clientKey: string;
+  readonly token: string;
+}
+
 /** To the node worker, as JSON text. */
 export type NetToNode =
   | {
@@ -122,8 +129,11 @@ export type NetToNode =
       readonly bundle: string;
       readonly visible: boolean;
       readonly welcome: Welcome;
+      readonly http: HttpAccess;
     }
   | { readonly kind: "frame"; readonly text: string }
+  /** The main socket is open again, perhaps to another bridge. */
+  | { readonly kind: "bridge"; readonly httpUrl: string }
   | { readonly kind: "visible"; readonly visible: boolean }
   | { readonly kind: "stop" };
 

@@ -16,7 +16,7 @@
 
 import * as v from "valibot";
 
-import { NodeToNet, type NetToNode, type NodeStatus } from "./channels";
+import { NodeToNet, type HttpAccess, type NetToNode, type NodeStatus } from "./channels";
 import { nothing, type Cancel, type Clock } from "./clock";
 import type { Failure, NodeDown, RequestId, Sent, Welcome } from "./frames";
 import { PING } from "./ping";
@@ -70,6 +70,7 @@ export class NodeKeeper {
     private readonly home: { readonly origin: string; readonly runtime: string },
     private readonly clock: Clock,
     private readonly events: NodeEvents,
+    private readonly credentials: Omit<HttpAccess, "url">,
   ) {
     this.origin = home.origin;
     this.watchdog = new Watchdog(clock, (request) => this.ended("stuck", request));
@@ -107,6 +108,7 @@ export class NodeKeeper {
     }
     for (const down of this.untold.splice(0)) this.events.send(down);
     this.announce("node_up");
+    if (this.worker !== undefined) this.post({ kind: "bridge", httpUrl: this.httpUrl() });
     this.boot();
   }
 
@@ -181,7 +183,12 @@ export class NodeKeeper {
       bundle: welcome.bundle,
       visible: this.visible,
       welcome,
+      http: { url: this.httpUrl(), ...this.credentials },
     });
+  }
+
+  private httpUrl(): string {
+    return new URL("/ftweb/http", this.origin).href.replace(/^http/, "ws");
   }
 
   private post(message: NetToNode): void {

@@ -16,7 +16,7 @@ import {
   type Status,
   type Welcome,
 } from "./frames";
-import { NodeKeeper, type NodeWorker } from "./nodes";
+import { NodeKeeper, type NodeEvents, type NodeWorker } from "./nodes";
 import { Peers } from "./peers";
 import { follow, NOWHERE, type Position } from "./replica";
 import { Session } from "./session";
@@ -85,7 +85,8 @@ export class Runtime {
       },
     });
     const own = { origin: home, runtime: start.runtime };
-    this.nodes = new NodeKeeper((url) => world.spawnNode(url), own, clock, {
+    const { clientKey, token } = start;
+    const events: NodeEvents = {
       send: (frame) => this.link.send(frame),
       sendText: (text) => this.fromNode(text),
       changed: (news) => {
@@ -103,7 +104,9 @@ export class Runtime {
       },
       booted: (bootMilliseconds) => this.status.learn({ bootMilliseconds }),
       failed: (nodeError) => this.status.learn({ nodeError }),
-    });
+    };
+    const spawn = (url: string): NodeWorker => world.spawnNode(url);
+    this.nodes = new NodeKeeper(spawn, own, clock, events, { clientKey, token });
     this.peers = new Peers(clock, start.rtc, {
       order: (order) => world.tell(order),
       signal: (frame) => this.link.send(frame),

@@ -56,6 +56,8 @@ interface Kept {
   readonly last: () => PlayedWorker;
 }
 
+const CREDENTIALS = { clientKey: "0".repeat(32), token: "t" };
+
 function kept(): Kept {
   const clock = new ManualClock();
   const workers: PlayedWorker[] = [];
@@ -80,6 +82,7 @@ function kept(): Kept {
       booted: (milliseconds) => boots.push(milliseconds),
       failed: (failure) => failures.push(failure),
     },
+    CREDENTIALS,
   );
   const last = (): PlayedWorker => {
     const worker = workers.at(-1);
@@ -316,6 +319,7 @@ test("a browser without workers inside workers: told once, and the page goes on"
       booted: () => undefined,
       failed: (failure) => failures.push(failure),
     },
+    CREDENTIALS,
   );
   keeper.allow();
   keeper.connect(WELCOME);

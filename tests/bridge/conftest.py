@@ -23,8 +23,12 @@ from ftweb.app import Effect, Server, init_server
 from ftweb.bridge import BridgeConfig, Started, serve
 from ftweb.core import NodeId, Role, Settings
 from ftweb.driver import Clock, Driver, NodeStatus
+from ftweb.flyweb import wire as http_wire
+from ftweb.flyweb.port import HttpPort
+from ftweb.flyweb.service import Service
 from ftweb.storage import MemoryStorage
 from ftweb.transports import LinkClosedError
+from ftweb.transports.binary import open_binary
 from ftweb.transports.websocket import WebSocketLink
 
 PATIENCE = 10.0
@@ -178,6 +182,16 @@ class Tab(Client):
         self.effects: list[Effect] = []
         self.muted = False
         """Frozen: takes nothing in and lets nothing out, with its socket open."""
+        self.port: HttpPort | None = None
+        if server.web is not None:
+            self.port = HttpPort(
+                service=Service(server.web, hosting=lambda: self.driver.status.hosting),
+                hello=http_wire.Hello(
+                    node_id=self.node_id, client_key=hello.client_key, token=hello.token
+                ),
+                open_socket=open_binary,
+            )
+            self.port.at(url.replace("/ftweb/socket", "/ftweb/http"))
         loop = asyncio.get_running_loop()
         self.driver = Driver(
             node_id=self.node_id,
@@ -198,6 +212,8 @@ class Tab(Client):
         await self.wait(frames.Welcome)
         self.link.send(frames.NodeUp(node_id=self.node_id, visible=True))
         self._tasks.append(asyncio.create_task(self.driver.run()))
+        if self.port is not None:
+            self._tasks.append(asyncio.create_task(self.port.run()))
 
     def took(self, frame: frames.Frame) -> None:
         for_node = frames.Raft | frames.Directory | frames.Lost | frames.Forward
@@ -230,7 +246,8 @@ class Tab(Client):
         pass
 
     def status(self, status: NodeStatus) -> None:
-        pass
+        if self.port is not None:
+            self.port.want(status.role is not Role.OBSERVER)
 
     @property
     def role(self) -> Role:

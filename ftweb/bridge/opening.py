@@ -1,0 +1,32 @@
+"""A request as the tab is told of it."""
+
+from __future__ import annotations
+
+from ftweb.bridge.security import Scope
+from ftweb.flyweb import wire
+
+
+def opening(scope: Scope, *, window: int, headers: wire.Headers | None = None) -> wire.Open:
+    """What the tab is told of a request.
+
+    Args:
+        scope: as the HTTP server parsed it.
+        window: granted for the response.
+        headers: other ones than the scope's.
+    """
+    sent: wire.Headers = list(scope["headers"]) if headers is None else headers
+    return wire.Open(
+        kind=scope["type"],
+        http_version=scope["http_version"],
+        scheme=scope["scheme"],
+        method=scope.get("method", "GET"),
+        path=scope["path"],
+        raw_path=scope["raw_path"],
+        query_string=scope["query_string"],
+        headers=sent,
+        client=scope["client"],
+        server=scope["server"],
+        subprotocols=list(scope.get("subprotocols", ())),
+        window=window,
+        asks=any(name == b"expect" and value.lower() == b"100-continue" for name, value in sent),
+    )

@@ -1,0 +1,189 @@
+"""A WebSocket on its way to the tab that hosts.
+
+1. It waits for a host as a request does, and goes on to the next one only if the tab never saw it.
+2. When the tab dies its client is told 1012 (service restart): it connects anew, to the next host.
+3. Messages are bounded by FRAME_BYTES like every other frame to a bridge, in both directions by the
+   receiver's credit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import MutableMapping
+from typing import Any, Final
+
+from ftweb.bridge.channels import LOST, Channels, Stream
+from ftweb.bridge.forwarding import opening
+from ftweb.bridge.refusals import refuse
+from ftweb.bridge.security import Receive, Scope, Send
+from ftweb.flyweb import wire
+from ftweb.flyweb.wire import Kind
+from ftweb.limits import HTTP_HEAD_SECONDS, HTTP_HOST_SECONDS, HTTP_MESSAGE_BYTES
+
+SERVICE_RESTART: Final = 1012
+TOO_BIG: Final = 1009
+_CLIENT: Final = -1
+"""Kind of what the reading side puts into the inbox when the client has gone."""
+
+
+async def serve_websocket(
+    channels: Channels, scope: Scope, receive: Receive, send: Send, window: int
+) -> None:
+    """Serve one WebSocket of a client.
+
+    Args:
+        channels: finds the host.
+        scope: the handshake.
+        receive: ASGI's.
+        send: ASGI's.
+        window: granted for what the tab sends.
+    """
+    if (await receive())["type"] != "websocket.connect":
+        return
+    while True:
+        channel = await channels.host(HTTP_HOST_SECONDS)
+        if channel is None:
+            await refuse(scope, receive, send, 503)
+            return
+        stream = channel.open(opening(scope, window=window), ended=True)
+        try:
+            answer = await _answer(stream, channels)
+            if answer is None:
+                continue  # it was not begun there
+            if answer is LOST or not await _accepted(answer, stream, scope, receive, send):
+                if answer is LOST:
+                    await refuse(scope, receive, send, 503)
+                return
+            await _talk(stream, receive, send)
+            return
+        finally:
+            stream.end()
+
+
+async def _answer(stream: Stream, channels: Channels) -> wire.Frame | None:
+    """The tab's yes or no; None if it should be asked elsewhere."""
+    try:
+        async with asyncio.timeout(HTTP_HEAD_SECONDS):
+            frame = await stream.inbox.get()
+    except TimeoutError:
+        return wire.Frame(kind=_CLIENT, flags=0, stream=0, payload=b"")
+    if frame.kind == Kind.RESET and wire.decode_part(frame, wire.Reset).why == "refused":
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(0.05):
+                await channels.changes()
+        return None
+    return frame
+
+
+async def _accepted(
+    answer: wire.Frame, stream: Stream, scope: Scope, receive: Receive, send: Send
+) -> bool:
+    """Pass on what the tab said to the handshake."""
+    match answer.kind:
+        case Kind.ACCEPT:
+            accept = wire.decode_part(answer, wire.Accept)
+            await send(
+                {
+                    "type": "websocket.accept",
+                    "subprotocol": accept.subprotocol,
+                    "headers": accept.headers,
+                }
+            )
+            return True
+        case Kind.CLOSE:
+            await send({"type": "websocket.close"})
+        case Kind.HEAD:
+            await _deny(wire.decode_part(answer, wire.Head), stream, send)
+        case -1:  # see _CLIENT
+            stream.send_part(Kind.RESET, wire.Reset(why="gone"))
+            await refuse(scope, receive, send, 504)
+        case _:
+            await refuse(scope, receive, send, 502)
+    return False
+
+
+async def _deny(head: wire.Head, stream: Stream, send: Send) -> None:
+    """The app refuses with a response of its own."""
+    await send(
+        {
+            "type": "websocket.http.response.start",
+            "status": head.status,
+            "headers": head.headers,
+        }
+    )
+    more = True
+    while more:
+        frame = await stream.inbox.get()
+        more = frame.kind == Kind.DATA and not frame.flags & wire.END
+        stream.took(len(frame.payload) if frame.kind == Kind.DATA else 0)
+        body = frame.payload if frame.kind == Kind.DATA else b""
+        await send({"type": "websocket.http.response.body", "body": body, "more_body": more})
+
+
+async def _talk(stream: Stream, receive: Receive, send: Send) -> None:
+    """Pass on messages both ways until one side ends."""
+
+    async def read() -> None:
+        while (message := await receive())["type"] == "websocket.receive":
+            await _forward(message, stream)
+        close = wire.Close(
+            code=int(message.get("code") or 1005), reason=str(message.get("reason") or "")
+        )
+        stream.inbox.put(wire.Frame(kind=_CLIENT, flags=0, stream=0, payload=b""))
+        stream.send_part(Kind.CLOSE, close)
+
+    reading = asyncio.get_running_loop().create_task(read())
+    try:
+        with contextlib.suppress(OSError, ConnectionError):
+            await _write(stream, send)
+    finally:
+        reading.cancel()
+        await asyncio.gather(reading, return_exceptions=True)
+
+
+async def _forward(message: MutableMapping[str, Any], stream: Stream) -> None:
+    text = message.get("text")
+    if text is None:
+        await stream.send_data(message.get("bytes") or b"", wire.END)
+    else:
+        await stream.send_data(text.encode(), wire.END | wire.TEXT)
+
+
+async def _write(stream: Stream, send: Send) -> None:
+    pieces: list[bytes] = []
+    size = 0
+    while True:
+        frame = await stream.inbox.get()
+        match frame.kind:
+            case Kind.DATA:
+                pieces.append(frame.payload)
+                size += len(frame.payload)
+                if size > HTTP_MESSAGE_BYTES:
+                    stream.send_part(Kind.RESET, wire.Reset(why="gone"))
+                    await send({"type": "websocket.close", "code": TOO_BIG})
+                    return
+                if not frame.flags & wire.END:
+                    stream.took(len(frame.payload))  # or one that exceeds the window would hang
+                    continue
+                data = b"".join(pieces)
+                pieces.clear()
+                size = 0
+                if frame.flags & wire.TEXT:
+                    await send({"type": "websocket.send", "text": data.decode()})
+                else:
+                    await send({"type": "websocket.send", "bytes": data})
+                stream.took(len(frame.payload))
+            case Kind.CLOSE:
+                close = wire.decode_part(frame, wire.Close)
+                await send(
+                    {"type": "websocket.close", "code": close.code, "reason": close.reason}
+                )
+                return
+            case Kind.RESET:  # the app failed: an end without a close frame, as under uvicorn
+                return
+            case _ if frame is LOST:
+                await send({"type": "websocket.close", "code": SERVICE_RESTART})
+                return
+            case _:  # the client has gone
+                return

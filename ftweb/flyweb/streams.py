@@ -1,0 +1,153 @@
+"""What both ends of a stream have: credit to send, a box for what came, and the batching sender.
+
+1. Nothing is sent that the other side has not granted, so what waits at the receiver is bounded by
+   the window that it granted, whoever is slow.
+2. Credit is given back when half a window has been taken, not per piece.
+3. Frames of one turn of the event loop travel in one message: a small response is one message. A
+   full message goes at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+
+from ftweb.flyweb import wire
+from ftweb.flyweb.wire import Kind
+
+
+class Credit:
+    """How many bytes may still be sent on one stream."""
+
+    def __init__(self, window: int) -> None:
+        self._left = window
+        self._waiter: asyncio.Future[None] | None = None
+
+    async def ready(self) -> None:
+        """Wait until something may be sent."""
+        while self._left <= 0:
+            self._waiter = asyncio.get_running_loop().create_future()
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
+
+    async def take(self, wanted: int) -> int:
+        """Wait until something may be sent; returns how much of ``wanted`` may."""
+        await self.ready()
+        taken = min(wanted, self._left)
+        self._left -= taken
+        return taken
+
+    def grant(self, count: int) -> None:
+        """The receiver has taken something."""
+        self._left += count
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+
+class Inbox[T]:
+    """What has come and was not taken yet. One reader; closing it is the writer's last item."""
+
+    def __init__(self) -> None:
+        self._items: deque[T] = deque()
+        self._waiter: asyncio.Future[None] | None = None
+
+    def put(self, item: T) -> None:
+        """Add an item; never blocks, since credit bounds what may come."""
+        self._items.append(item)
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    async def get(self) -> T:
+        """The oldest item, when there is one."""
+        while not self._items:
+            self._waiter = asyncio.get_running_loop().create_future()
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
+        return self._items.popleft()
+
+    def get_nowait(self) -> T | None:
+        """The oldest item, if there is one."""
+        return self._items.popleft() if self._items else None
+
+
+class Receipts:
+    """Counts what was taken of one stream, and grants as much anew.
+
+    Args:
+        stream: its number.
+        window: what was granted at first.
+        send: takes a frame.
+    """
+
+    def __init__(self, stream: int, window: int, send: Callable[[bytes], None]) -> None:
+        self._stream = stream
+        self._half = max(1, window // 2)
+        self._send = send
+        self._taken = 0
+
+    def took(self, count: int) -> None:
+        """So many bytes were passed on."""
+        self._taken += count
+        if self._taken >= self._half:
+            self._send(wire.encode_credit(self._stream, self._taken))
+            self._taken = 0
+
+
+class Sender:
+    """Joins frames to messages.
+
+    Args:
+        post: sends one message; must not block.
+    """
+
+    def __init__(self, post: Callable[[bytes], None]) -> None:
+        self._post = post
+        self._loop = asyncio.get_running_loop()
+        self._frames: list[bytes] = []
+        self._size = 0
+        self._flush: asyncio.Handle | None = None
+
+    def send(self, frame: bytes, *, now: bool = False) -> None:
+        """Send a frame with those of this turn.
+
+        Args:
+            frame: see :mod:`ftweb.flyweb.wire`.
+            now: nothing worth waiting for follows in this turn.
+        """
+        if self._size + len(frame) > wire.PIECE_BYTES + 1024:
+            self.flush()
+        self._frames.append(frame)
+        self._size += len(frame)
+        if now or self._size >= wire.PIECE_BYTES:
+            self.flush()
+        elif self._flush is None:
+            self._flush = self._loop.call_soon(self.flush)
+
+    def flush(self) -> None:
+        """Send what there is."""
+        if self._flush is not None:
+            self._flush.cancel()
+            self._flush = None
+        if self._frames:
+            message = self._frames[0] if len(self._frames) == 1 else b"".join(self._frames)
+            self._frames.clear()
+            self._size = 0
+            self._post(message)
+
+    async def send_data(
+        self, stream: int, data: bytes | memoryview, credit: Credit, flags: int = 0
+    ) -> None:
+        """Send bytes as DATA frames, as the receiver's credit allows; END goes with the last."""
+        rest = memoryview(data)
+        while len(rest):
+            count = await credit.take(min(len(rest), wire.PIECE_BYTES))
+            piece, rest = rest[:count], rest[count:]
+            last = flags if not len(rest) else flags & ~wire.END
+            self.send(wire.encode(Kind.DATA, stream, piece, last), now=bool(last & wire.END))
+        if not len(data) and flags & wire.END:
+            self.send(wire.encode(Kind.DATA, stream, b"", flags), now=True)
