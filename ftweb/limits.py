@@ -292,5 +292,5 @@ HTTP_HOST_SECONDS: Final = 5.0
 """How long a request waits for a tab that hosts; then 503. A takeover takes about a second."""
 
 HTTP_MOVED_SECONDS: Final = 2.0
-"""When another tab hosts, a former host from which nothing came for so long is given up: frozen tabs
-keep their sockets open."""
+"""When another tab hosts, a former host from which nothing came for so long is given up: frozen
+tabs keep their sockets open."""

@@ -92,17 +92,21 @@ async def start(options: str, post: Callable[[str], None]) -> Callable[[str], No
 
 async def load_packages() -> None:
     """Load what the app's modules import and the runtime's lock has (step 3)."""
-    wanted: set[str] = set()
-    for path in sorted(APP_DIR.rglob("*.py")):
-        # What is no Python is told by the import, if it comes to that, with its place.
-        with contextlib.suppress(SyntaxError, UnicodeDecodeError):
-            wanted.update(find_imports(path.read_text(encoding="utf-8")))
-    missing = sorted(name for name in wanted & EXTRAS if name not in sys.modules)
+    missing = sorted(name for name in imported() & EXTRAS if name not in sys.modules)
     if not missing:
         return
     await pyodide_js.loadPackage(to_js(missing))
-    if "starlette" in sys.modules or "starlette" in missing:
-        run_in_place()
+    run_in_place()
+
+
+def imported() -> set[str]:
+    """Top-level names that the app's modules import."""
+    names: set[str] = set()
+    for path in APP_DIR.rglob("*.py"):
+        # What is no Python is told by the import, if it comes to that, with its place.
+        with contextlib.suppress(SyntaxError, UnicodeDecodeError):
+            names.update(find_imports(path.read_text(encoding="utf-8")))
+    return names
 
 
 def run_in_place() -> None:
@@ -112,7 +116,8 @@ def run_in_place() -> None:
     async def call(func: Callable[..., Any], args: tuple[Any, ...], **_: Any) -> Any:
         return func(*args)
 
-    _asyncio.AsyncIOBackend.run_sync_in_worker_thread = call
+    backend: Any = _asyncio.AsyncIOBackend
+    backend.run_sync_in_worker_thread = staticmethod(call)
 
 
 def seed() -> None:

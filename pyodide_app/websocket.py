@@ -61,7 +61,10 @@ async def open_socket(url: str) -> BrowserSocket:
         if not opened.done():
             opened.set_result(value)
 
-    proxies = [create_proxy(lambda _event: settle(True)), create_proxy(lambda _event: settle(False))]
+    proxies = [
+        create_proxy(lambda _event: settle(True)),
+        create_proxy(lambda _event: settle(False)),
+    ]
     socket.onopen, socket.onclose = proxies
     try:
         if not await opened:

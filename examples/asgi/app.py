@@ -1,6 +1,7 @@
 """Serves the notice board of ``board.py`` from whichever tab hosts."""
 
-import ftweb.flyweb
 from board import app
+
+import ftweb.flyweb
 
 server = ftweb.flyweb.publish("notice-board", app)

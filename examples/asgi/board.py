@@ -62,7 +62,8 @@ class Board:
         """The notes after the first ``seen``, as they come, each with its number."""
         while True:
             async with self._news:
-                await self._news.wait_for(lambda: self.count > seen)
+                while self.count <= seen:
+                    await self._news.wait()
                 seen = max(seen, self.count - len(self.notes))
                 fresh = self.notes[len(self.notes) - (self.count - seen) :]
             for text in fresh:

@@ -226,19 +226,23 @@ class Channels:
             async with asyncio.timeout(HELLO_SECONDS):
                 message = await receive()
         except TimeoutError:
-            return await _refuse(socket, receive, CLOSE_CODES["hello_timeout"], "hello_timeout")
+            await _refuse(socket, receive, CLOSE_CODES["hello_timeout"], "hello_timeout")
+            return None
         if message["type"] != "websocket.receive":
             return None
         try:
             hello = wire.decode_hello(message.get("text") or "")
         except FrameError:
-            return await _refuse(socket, receive, CLOSE_CODES["bad_frame"], "bad_frame")
+            await _refuse(socket, receive, CLOSE_CODES["bad_frame"], "bad_frame")
+            return None
         joins, _ = check_token(hello.token, self._identity)
         if not joins:
-            return await _refuse(socket, receive, CLOSE_CODES["bad_token"], "bad_token")
+            await _refuse(socket, receive, CLOSE_CODES["bad_token"], "bad_token")
+            return None
         connection = self._registry.with_node(hello.node_id)
         if connection is None or connection.client_id != client_id(hello.client_key):
-            return await _refuse(socket, receive, NOT_HERE, "node_not_here")
+            await _refuse(socket, receive, NOT_HERE, "node_not_here")
+            return None
         return Channel(hello.node_id, socket)
 
     def close(self) -> None:

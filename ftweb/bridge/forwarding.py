@@ -4,7 +4,8 @@ Every request that is for the app and for none of its page files comes through h
 
 1. Bounds are checked before a tab hears of a request: 413, 429, 503 (with ``Retry-After``).
 2. Without a host a request waits for HTTP_HOST_SECONDS: a takeover is shorter. Then 503.
-3. A request that the tab has not begun (it was refused there) goes to the next host, whatever it is.
+3. A request that the tab has not begun (it was refused there) goes to the next host, whatever
+   it is.
 4. A request whose host died before its response began goes to the next host if that is harmless: if
    its method is idempotent (RFC 9110, section 9.2.2) or it bears an ``Idempotency-Key``, and all of
    its body that was read is still here. If not, the client is told 503: it may have happened.

@@ -1,6 +1,6 @@
 """Downloads that go on at the next host, from the next byte.
 
-A response can go on elsewhere if the app has said enough to ask for the rest of the very same bytes:
+A response can go on elsewhere if the app said enough to ask for the rest of the very same bytes:
 
 1. It answers a GET with 200, a strong ``ETag``, ``Content-Length``, and ``Accept-Ranges: bytes``;
    or with 206 of one range, with a strong ``ETag`` and ``Content-Range``. It is not encoded.

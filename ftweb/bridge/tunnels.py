@@ -14,7 +14,7 @@ from collections.abc import MutableMapping
 from typing import Any, Final
 
 from ftweb.bridge.channels import LOST, Channels, Stream
-from ftweb.bridge.forwarding import opening
+from ftweb.bridge.opening import opening
 from ftweb.bridge.refusals import refuse
 from ftweb.bridge.security import Receive, Scope, Send
 from ftweb.flyweb import wire
@@ -176,9 +176,7 @@ async def _write(stream: Stream, send: Send) -> None:
                 stream.took(len(frame.payload))
             case Kind.CLOSE:
                 close = wire.decode_part(frame, wire.Close)
-                await send(
-                    {"type": "websocket.close", "code": close.code, "reason": close.reason}
-                )
+                await send({"type": "websocket.close", "code": close.code, "reason": close.reason})
                 return
             case Kind.RESET:  # the app failed: an end without a close frame, as under uvicorn
                 return

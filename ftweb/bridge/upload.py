@@ -72,7 +72,7 @@ class Upload:
             if message["type"] != "http.request":
                 raise UploadError(GONE)
             self._ended = not message.get("more_body", False)
-            piece = message.get("body", b"")
+            piece = bytes(message.get("body", b""))
             if not piece:
                 continue
             self._read += len(piece)

@@ -123,9 +123,7 @@ class Service:
         """Whether requests may be begun."""
         return self._hosting() and not self._lifespan.failed
 
-    def spawn(
-        self, exchange: HttpExchange | WebSocketExchange, done: Callable[[], None]
-    ) -> None:
+    def spawn(self, exchange: HttpExchange | WebSocketExchange, done: Callable[[], None]) -> None:
         """Run an exchange to its end."""
 
         async def run() -> None:
@@ -188,4 +186,7 @@ class Streams:
         else:
             exchange = WebSocketExchange(stream=stream, opened=opened, sender=self._sender)
         self._open[stream] = exchange
-        self._service.spawn(exchange, lambda: self._open.pop(stream, None) and None)
+        self._service.spawn(exchange, lambda: self._forget(stream))
+
+    def _forget(self, stream: int) -> None:
+        self._open.pop(stream, None)

@@ -1,7 +1,7 @@
 """One WebSocket in the tab: ASGI's ``receive`` and ``send`` over a stream of frames.
 
-Like :mod:`ftweb.flyweb.exchange`, it does what uvicorn does: connect, accept (with a subprotocol) or
-no (403, or a response of the app's own), messages with back-pressure both ways, close codes.
+Like :mod:`ftweb.flyweb.exchange`, it does what uvicorn does: connect, accept (with a subprotocol)
+or no (403, or a response of the app's own), messages with back-pressure both ways, close codes.
 """
 
 from __future__ import annotations
@@ -159,8 +159,7 @@ class WebSocketExchange:
             self._close(code, reason)
         else:
             raise RuntimeError(
-                "Expected ASGI message 'websocket.send' or 'websocket.close', but got "
-                f"'{kind}'."
+                f"Expected ASGI message 'websocket.send' or 'websocket.close', but got '{kind}'."
             )
         await asyncio.sleep(0)
 
@@ -196,8 +195,7 @@ class WebSocketExchange:
     async def _refuse(self, message: Message) -> None:
         if message["type"] != "websocket.http.response.body":
             raise RuntimeError(
-                "Expected ASGI message 'websocket.http.response.body' but got "
-                f"'{message['type']}'."
+                f"Expected ASGI message 'websocket.http.response.body' but got '{message['type']}'."
             )
         more = bool(message.get("more_body", False))
         await self._sender.send_data(

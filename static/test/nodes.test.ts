@@ -131,8 +131,13 @@ test("it is told where everything is, absolutely", () => {
       bundle: WELCOME.bundle,
       visible: true,
       welcome: WELCOME,
+      http: { url: "ws://192.0.2.7:8765/ftweb/http", ...CREDENTIALS },
     },
   ]);
+  keeper.disconnect();
+  keeper.connect(WELCOME, "http://192.0.2.8:9000");
+  const elsewhere = { kind: "bridge", httpUrl: "ws://192.0.2.8:9000/ftweb/http" };
+  assert.deepEqual(last().heard.at(-1), elsewhere);
 });
 
 test("it is announced when it is up, and again on every new socket", () => {
