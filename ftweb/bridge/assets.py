@@ -6,6 +6,7 @@ path                               caching
 ``/ftweb/runtime/<build>/<file>``  one year, immutable: the build is part of the address
 ``/ftweb/bundle/<sha256>.zip``     one year, immutable: so is the content's hash
 ``/ftweb/client.js``               ``no-cache`` with a strong ETag: 304 when unchanged
+``/ftweb/host`` and its files      the same (:mod:`ftweb.bridge.hostpage`)
 pages of the app                   the same
 =================================  ==========================================================
 
@@ -32,6 +33,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from ftweb.bridge import hostpage
 from ftweb.bridge.bundle import Bundle
 from ftweb.bridge.security import Receive, Scope, Send
 from ftweb.errors import AppLoadError
@@ -140,6 +142,9 @@ class Assets:
                 self._table["/ftweb/client.js"] = Asset.of(
                     name, body, cache=REVALIDATE, gzipped=asset.gzipped
                 )
+        for name, text in hostpage.FILES.items():
+            address = hostpage.PATH if name == "host.html" else f"/ftweb/{name}"
+            self._table[address] = Asset.of(name, text.encode(), cache=REVALIDATE)
         bundle_path = f"/ftweb/bundle/{bundle.sha256}.zip"
         self._table[bundle_path] = Asset.of("app.zip", bundle.data, cache=IMMUTABLE)
         self._add_pages(bundle.pages)

@@ -28,11 +28,11 @@ import uvicorn
 from starlette.applications import Starlette
 from starlette.routing import Mount, Route, WebSocketRoute
 
-from ftweb.bridge import health
+from ftweb.bridge import health, hostpage
 from ftweb.bridge.addresses import shown_addresses, url
 from ftweb.bridge.assets import Assets, find_runtime
 from ftweb.bridge.bootstrap import Genesis, begin_epoch, next_epoch
-from ftweb.bridge.bundle import make_bundle
+from ftweb.bridge.bundle import Bundle, make_bundle
 from ftweb.bridge.channels import Channels
 from ftweb.bridge.config import BridgeConfig
 from ftweb.bridge.continuing import Continuing
@@ -103,7 +103,7 @@ async def serve(config: BridgeConfig, *, on_ready: Callable[[Started], None]) ->
             initial_state=config.initial_state,
         )
         node_id = begin_epoch(storage, genesis, data_dir=config.data_dir)
-        started = _started(config, port)
+        started = _started(config, port, home=_home(bundle))
         bridge = _Bridge(
             config=config,
             started=started,
@@ -369,7 +369,12 @@ def _stop_on_signals(stop: asyncio.Event) -> Iterator[None]:
             loop.remove_signal_handler(number)
 
 
-def _started(config: BridgeConfig, port: int) -> Started:
+def _home(bundle: Bundle) -> str:
+    """Where a phone joins: the app's first page, or the runtime's if it has none."""
+    return "/" if "index.html" in bundle.pages else hostpage.PATH
+
+
+def _started(config: BridgeConfig, port: int, *, home: str) -> Started:
     identity = config.identity
     addresses = shown_addresses(config.host)
     everywhere = config.host in ("", "0.0.0.0", "::", "127.0.0.1", "localhost")
@@ -380,7 +385,7 @@ def _started(config: BridgeConfig, port: int) -> Started:
         port=port,
         urls=tuple(url(address, port) for address in addresses),
         local_url=url(local, port),
-        join_url=url(addresses[0], port, f"/#join={identity.join_token}"),
+        join_url=url(addresses[0], port, f"{home}#join={identity.join_token}"),
         presenter_url=url(local, port, f"/presenter.html#presenter={identity.presenter_token}"),
         join_token=identity.join_token,
         presenter_token=identity.presenter_token,

@@ -25,7 +25,7 @@ from urllib.parse import urlsplit
 import click
 
 from ftweb.app.server import check_name
-from ftweb.bridge import BridgeConfig, Started, serve
+from ftweb.bridge import BridgeConfig, Started, hostpage, serve
 from ftweb.cli import banner
 from ftweb.cli.check import check_app
 from ftweb.cli.datadir import default_data_dir
@@ -119,7 +119,8 @@ def with_presenter_page(started: Started, app_dir: Path) -> Started:
     """An app without a presenter's page of its own has one page for everybody."""
     if (app_dir / "pages" / "presenter.html").is_file():
         return started
-    url = f"{started.local_url}#presenter={started.presenter_token}"
+    home = "" if (app_dir / "pages" / "index.html").is_file() else hostpage.PATH.lstrip("/")
+    url = f"{started.local_url}{home}#presenter={started.presenter_token}"
     return dataclasses.replace(started, presenter_url=url)
 
 
