@@ -246,6 +246,10 @@ FILE_UPLOADS: Final = 32
 """Chunks that may be on their way to a bridge at the same time: eight devices with four each. What
 they have sent so far stands on the disk, not in memory."""
 
+FILE_DOWNLOADS: Final = 256
+"""Files that a bridge sends at the same time: with half a MiB each in memory, 128 MiB. Who comes
+later is told to try again in a second, or asks another bridge."""
+
 FILES_KEPT_IN_TAB_BYTES: Final = 1024 * 1024 * 1024
 """What a tab keeps of files that it has downloaded or shared, so that it can give them back.
 Browsers allow a tenth of the disk and more; the least recently used go first."""

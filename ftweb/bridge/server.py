@@ -36,6 +36,7 @@ from ftweb.bridge.bundle import Bundle, make_bundle
 from ftweb.bridge.channels import Channels
 from ftweb.bridge.config import BridgeConfig
 from ftweb.bridge.continuing import Continuing
+from ftweb.bridge.files import Files
 from ftweb.bridge.forwarding import Forwarder
 from ftweb.bridge.front import Front
 from ftweb.bridge.publishing import Publisher, Record, host_name
@@ -182,11 +183,18 @@ class _Bridge:
             identity=config.identity,
             host=lambda: self._relay.hosting.host,
         )
+        self._files = Files(
+            config.data_dir / "files",
+            identity=config.identity,
+            hosts=self._hosts,
+            state=lambda: self._driver.machine.state,
+        )
         own = Starlette(
             routes=[
                 Route("/healthz", health.endpoint(self._report), methods=["GET"]),
                 WebSocketRoute("/ftweb/socket", self._sockets),
                 WebSocketRoute("/ftweb/http", self._channels),
+                Mount("/ftweb/files", app=self._files),
                 Mount("/", app=assets),
             ]
         )
@@ -209,6 +217,7 @@ class _Bridge:
                 replica = tasks.create_task(self._replica(), name="replica")
                 http = tasks.create_task(server.serve(sockets=[listener]), name="http")
                 watch = tasks.create_task(self._sockets.watch(), name="watch sockets")
+                files = tasks.create_task(self._files.run(), name="files")
                 try:
                     async with self._published():
                         on_ready(self._started)
@@ -218,6 +227,7 @@ class _Bridge:
                     self._channels.close()
                     await self._sockets.close()
                     watch.cancel()
+                    files.cancel()
                     replica.cancel()
                     server.should_exit = True
                     await http
