@@ -189,9 +189,11 @@ class HttpExchange:
             raise RuntimeError(f"Expected ASGI message 'http.response.body', but got '{kind}'.")
         more = bool(message.get("more_body", False))
         body = b"" if self._opened.method == "HEAD" else message.get("body", b"")
-        self._check_length(len(body), more=more)
-        flags = 0 if more else wire.END
+        short = self._check_length(len(body), more=more)
+        flags = 0 if more or short else wire.END
         await self._sender.send_data(self._stream, body, self._credit, flags)
+        if short:
+            raise RuntimeError("Response content shorter than Content-Length")
         if not more:
             self._complete = True
             self._over.set()
@@ -208,14 +210,14 @@ class HttpExchange:
         head = wire.Head(status=status, headers=headers)
         self._sender.send(wire.encode_part(Kind.HEAD, self._stream, head))
 
-    def _check_length(self, size: int, *, more: bool) -> None:
+    def _check_length(self, size: int, *, more: bool) -> bool:
+        """Count a piece of the body; True if it is the last and something is missing."""
         if self._left is None:
-            return
+            return False
         self._left -= size
         if self._left < 0:
             raise RuntimeError("Response content longer than Content-Length")
-        if not more and self._left > 0:
-            raise RuntimeError("Response content shorter than Content-Length")
+        return not more and self._left > 0
 
     def _reset(self, why: str) -> None:
         part = wire.Reset(why="failed" if why == "failed" else "gone")
