@@ -282,7 +282,7 @@ class NodeDown(_Frame, frozen=True, tag="node_down"):
     """What its handler was running: never to be run again."""
 
 
-class NodeInfo(msgspec.Struct, frozen=True, kw_only=True):
+class NodeInfo(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A reachable node, as its bridge describes it (``ftweb.core.PeerInfo`` on the wire)."""
 
     node_id: Id
@@ -292,6 +292,10 @@ class NodeInfo(msgspec.Struct, frozen=True, kw_only=True):
     visible: bool
     since: Duration
     rtt: Duration
+    bridge: Annotated[str, msgspec.Meta(max_length=ID_CHARS)] = ""
+    """Of a bridge's node: the bridge's own id, which stays the same over restarts."""
+    replaying: bool = False
+    """That bridge still repeats requests of an epoch that it has given up."""
 
 
 class Directory(_Frame, frozen=True, tag="directory"):
@@ -300,6 +304,13 @@ class Directory(_Frame, frozen=True, tag="directory"):
 
 class Lost(_Frame, frozen=True, tag="lost"):
     node_id: Id
+
+
+class Told(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a client was told in an epoch that was given up."""
+
+    payload: Any = None
+    error: Failure | None = None
 
 
 class Forward(_Frame, frozen=True, tag="forward"):
@@ -315,6 +326,8 @@ class Forward(_Frame, frozen=True, tag="forward"):
     payload: Any = None
     refuse: Failure | None = None
     """Do not run the handler: commit this error as the reply (see ``handler_timeout``)."""
+    replay: Told | None = None
+    """A request of another epoch, repeated here since that one ended: with what was answered."""
 
 
 class Raft(_Frame, frozen=True, tag="raft"):

@@ -74,6 +74,34 @@ SESSIONS_CHARS: Final = 4 * 1024 * 1024
 this bounds what clients that never acknowledge can make every replica keep and every snapshot
 carry. Beyond it the session that holds most loses its oldest replies."""
 
+SESSION_NUMBERS: Final = 8
+"""Numbers by which one session is known. One was given by its own history; each other epoch in
+which its client was served while they were apart may have given one more."""
+
+SESSION_HOLES: Final = 64
+"""Ranges of serials, in one session, that were answered in another epoch and may still come to be
+run here. A client that stays with one bridge leaves one. The lowest range is forgotten first."""
+
+# --- epochs -------------------------------------------------------------------------------
+
+LINEAGE: Final = 256
+"""Ancestors of an epoch that are known by name; the oldest is forgotten first. One per restart of
+a bridge: years of lessons, and 20 kB in a snapshot."""
+
+KNOWN_BRIDGES: Final = 64
+"""Bridges that ever belonged to one history: as many laptops as a school puts into one room."""
+
+JOURNAL_CHARS: Final = 4 * 1024 * 1024
+"""Requests of a provisional epoch kept for being run again, as JSON: 15,000 votes. It is part of
+every snapshot, so it must not outgrow the state. An epoch whose journal is full settles."""
+
+JOURNAL_REQUESTS: Final = 20_000
+"""Requests in it. Repeated in another epoch at 200 a second they take less than two minutes."""
+
+REPLAY_WINDOW: Final = 32
+"""Replayed requests under way at once: enough to fill batches, and the live requests of those who
+are there already hardly wait behind them."""
+
 # --- traffic ------------------------------------------------------------------------------
 
 PENDING_REQUESTS: Final = 64

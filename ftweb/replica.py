@@ -16,6 +16,10 @@ The order within one turn is what makes the promises true:
 4. Only then committed entries are applied, and what they release (replies, outgoing messages,
    changes) is handed to the listener. Nothing leaves before commit.
 
+A bridge becomes a member only once a log entry says that it belongs to this history: who may have
+another epoch later must be known to everybody before it is given entries. The leader sees to that
+(:meth:`Replica._consider_bridges`).
+
 The app's handlers run while this node leads, begin with everything applied, and take one request
 at a time (:meth:`Replica.serve_one`). During a hand-over requests wait.
 """
@@ -29,7 +33,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from ftweb import codec, frames
-from ftweb.app import Effect, Host, Machine, Server
+from ftweb.app import Effect, Host, Machine, Server, commands
 from ftweb.core import Node, Settings
 from ftweb.core.types import (
     DeviceId,
@@ -160,6 +164,10 @@ class Replica:
         self._failed = False
         self._paused = False
         self._compacted = 0
+        self._directory: list[frames.NodeInfo] = []
+        self._bridges: dict[str, bool] = {}
+        """The bridges in the directory, and whether they still replay."""
+        self._bridges_told: tuple[int, int, list[str], list[str]] | None = None
         self._take_up(storage.load() or Saved.nothing(epoch=0))
         self._view: tuple[object, ...] = ()
         self._status = self._current_status()
@@ -243,6 +251,8 @@ class Replica:
             if now >= self.node.next_deadline():
                 self.node.tick(now)
             self._drain()
+            self._consider_bridges()
+            self._drain()
         except FtwebError as error:
             self._failed = True
             self._stop_hosting()
@@ -261,11 +271,41 @@ class Replica:
                     self._requests.append(frame)
                     self._work()
             case frames.Directory():
-                self.node.peers([_peer(info) for info in frame.nodes], self._clock.monotonic())
+                self._directory = frame.nodes
+                self._bridges = {info.bridge: info.replaying for info in frame.nodes if info.bridge}
+                self._tell_peers()
             case frames.Lost():
                 self.node.lost(NodeId(frame.node_id), self._clock.monotonic())
             case _:
                 _log.warning("A %s frame is not for a node; dropped.", type(frame).__name__)
+
+    def _tell_peers(self) -> None:
+        """Who may become a member: a bridge only once it is known to the history."""
+        known = self.machine.lineage.bridges
+        peers = [_peer(i) for i in self._directory if not i.bridge or i.bridge in known]
+        self.node.peers(peers, self._clock.monotonic())
+
+    def _consider_bridges(self) -> None:
+        """Of the leader: bring into the log which bridges are here."""
+        node, lineage, here = self.node, self.machine.lineage, self._bridges
+        if not here or node.role is not Role.LEADER:
+            return
+        joined = [bridge for bridge in here if bridge not in lineage.bridges]
+        heard = [b for b, replaying in here.items() if b in lineage.unheard and not replaying]
+        told = (self.epoch, node.term, joined, heard)
+        if not (joined or heard) or told == self._bridges_told:
+            return
+        if node.transferring or not self._has_applied_own_term():
+            return
+        if self._host is not None and self._computed is None:
+            command = self._host.bridges(joined=joined, heard=heard)
+        elif self._server is None:
+            at = max(int(self._clock.wall()), self.machine.clock)
+            command = commands.bridges(joined=joined, heard=heard, at=at)
+        else:
+            return
+        self._bridges_told = told
+        self.node.propose(command, self._clock.monotonic())
 
     def _take_message(self, frame: frames.Raft) -> None:
         if frame.epoch != self.epoch:
@@ -312,7 +352,10 @@ class Replica:
     def _apply(self, entry: Entry) -> None:
         if entry.kind is not EntryKind.COMMAND:
             return
+        bridges = len(self.machine.lineage.bridges)
         effects = self.machine.apply(entry.index, entry.data)
+        if len(self.machine.lineage.bridges) != bridges:
+            self._tell_peers()
         if self._host is not None:
             self._host.applied(entry.index, entry.data)
         self._listener.applied(entry.index, effects)

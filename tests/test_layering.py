@@ -12,6 +12,7 @@ ROOT = Path(__file__).parent.parent
 LAYERS: list[tuple[str, ...]] = [
     ("ftweb.limits", "ftweb.errors"),
     ("ftweb.core", "ftweb.files"),
+    ("ftweb.epochs",),
     ("ftweb.frames",),
     ("ftweb.codec",),
     ("ftweb.app",),

@@ -32,7 +32,7 @@ module                        concept
 from __future__ import annotations
 
 from ftweb.app import commands
-from ftweb.app.effects import Changed, Effect, Replied, Sent, SessionOpened
+from ftweb.app.effects import Changed, Effect, Outcome, Replied, Sent, SessionOpened
 from ftweb.app.host import Host
 from ftweb.app.loader import load_app
 from ftweb.app.machine import Machine
@@ -43,6 +43,7 @@ __all__ = [
     "Effect",
     "Host",
     "Machine",
+    "Outcome",
     "Replied",
     "Sent",
     "Server",

@@ -6,6 +6,7 @@ kind                  when
 ``genesis``           first in every history: which app this is, and its initial state
 ``open``              a client asks for a session; the entry's index becomes its number
 ``request``           a request was handled, or is answered with an error
+``bridges``           a bridge belongs to the history from now on, or was heard of again
 ====================  ======================================================================
 
 A command is a JSON object. ``at`` is the leader's wall clock in milliseconds since 1970; replicas
@@ -15,7 +16,8 @@ fields are refused: within one cluster everybody runs the same version.
 
 from __future__ import annotations
 
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Annotated, Any, Final
 
 import msgspec
 
@@ -23,7 +25,9 @@ from ftweb.app import patch, payload
 from ftweb.core.types import Json
 from ftweb.errors import FrameError, LimitError
 from ftweb.frames import Count, Failure, Id
-from ftweb.limits import COMMAND_BYTES
+from ftweb.limits import COMMAND_BYTES, ID_CHARS
+
+BriefId = Annotated[str, msgspec.Meta(max_length=ID_CHARS)]
 
 
 class _Command(
@@ -42,6 +46,8 @@ class Genesis(_Command, frozen=True, kw_only=True, tag="genesis"):
     name: Id
     bundle: Id
     state: Any
+    bridges: list[Id] = []
+    """The bridge that begins the history."""
 
 
 class Open(_Command, frozen=True, kw_only=True, tag="open"):
@@ -64,16 +70,33 @@ class Request(_Command, frozen=True, kw_only=True, tag="request"):
     outbox: list[Outgoing] = []
     reply: Any = None
     error: Failure | None = None
+    device_id: BriefId = ""
+    presenter: bool = False
+    adopt: bool = False
+    """The session's number was given in another epoch: the client is to have one by that number."""
+    replay: bool = False
+    """It was handled before, in an epoch that has been given up."""
+    outcome: bool = False
+    """There its client was told something else: tell it what holds now."""
 
 
-type Command = Genesis | Open | Request
+class Bridges(_Command, frozen=True, kw_only=True, tag="bridges"):
+    joined: list[Id] = []
+    """Bridges that become part of this history: their replicas may be counted on from now on."""
+    heard: list[Id] = []
+    """Bridges that had not been heard when the epoch began, and have nothing more to add."""
+
+
+type Command = Genesis | Open | Request | Bridges
 
 _KINDS: Final[dict[object, type[Command]]] = {
-    cls.__struct_config__.tag: cls for cls in (Genesis, Open, Request)
+    cls.__struct_config__.tag: cls for cls in (Genesis, Open, Request, Bridges)
 }
 
 
-def genesis(*, guid: str, name: str, bundle: str, state: Json, at: float) -> dict[str, Any]:
+def genesis(
+    *, guid: str, name: str, bundle: str, state: Json, at: float, bridge: str = ""
+) -> dict[str, Any]:
     """The first command of a history.
 
     Args:
@@ -82,18 +105,32 @@ def genesis(*, guid: str, name: str, bundle: str, state: Json, at: float) -> dic
         bundle: SHA-256 of the app bundle.
         state: the app's initial state.
         at: wall clock, milliseconds since 1970.
+        bridge: the own id of the bridge that begins it.
 
     Raises:
         LimitError: the initial state is too large for one log entry.
         TypeError, ValueError: it is not JSON.
     """
     plain = payload.plain(state, what="The initial state")
-    return check_size(_build(Genesis(guid=guid, name=name, bundle=bundle, state=plain, at=int(at))))
+    command = Genesis(
+        guid=guid,
+        name=name,
+        bundle=bundle,
+        state=plain,
+        at=int(at),
+        bridges=[bridge] if bridge else [],
+    )
+    return check_size(_build(command))
 
 
 def open_session(*, client_id: str, at: float) -> dict[str, Any]:
     """A client asks for a session."""
     return _build(Open(client_id=client_id, at=int(at)))
+
+
+def bridges(*, joined: Sequence[str], heard: Sequence[str], at: float) -> dict[str, Any]:
+    """Bridges that become part of the history, or have been heard of again."""
+    return _build(Bridges(joined=list(joined), heard=list(heard), at=int(at)))
 
 
 def request(
@@ -108,6 +145,11 @@ def request(
     outbox: list[Outgoing] | None = None,
     reply: Json = None,
     error: Failure | None = None,
+    device_id: str = "",
+    presenter: bool = False,
+    adopt: bool = False,
+    replay: bool = False,
+    outcome: bool = False,
 ) -> dict[str, Any]:
     """A request with what came of it.
 
@@ -127,6 +169,11 @@ def request(
                 outbox=outbox or [],
                 reply=reply,
                 error=error,
+                device_id=device_id,
+                presenter=presenter,
+                adopt=adopt,
+                replay=replay,
+                outcome=outcome,
             )
         )
     )

@@ -46,4 +46,15 @@ class Replied(Record, frozen=True, kw_only=True):
     error: Failure | None = None
 
 
-type Effect = SessionOpened | Changed | Sent | Replied
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outcome:
+    """A request that was answered provisionally has another answer now."""
+
+    index: Index
+    client_id: str
+    serial: int
+    payload: Json = None
+    error: Failure | None = None
+
+
+type Effect = SessionOpened | Changed | Sent | Replied | Outcome

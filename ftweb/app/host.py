@@ -25,7 +25,7 @@ import inspect
 import logging
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -61,7 +61,7 @@ class _Pending:
     """A command that was handed out and not yet applied."""
 
     kind: str = "request"
-    client_id: str
+    client_id: str | None
     placeholder: Index = 0
     """For an opening: the session's number in the head, negative, until the index is known."""
     session: Index = 0
@@ -145,8 +145,13 @@ class Host:
                 f"Entry {index} ({data['kind']}) is not what this host handed out next ({done}).",
                 code="not_leader",
             )
-        if done.placeholder and self._sessions.number_of(done.client_id) == done.placeholder:
-            self._sessions.renumber(done.client_id, index)
+        client_id = done.client_id
+        if (
+            client_id is not None
+            and done.placeholder
+            and self._sessions.number_of(client_id) == done.placeholder
+        ):
+            self._sessions.renumber(client_id, index)
 
     def assert_in_step(self) -> None:
         """With nothing pending, head and committed copy must be equal. For tests: it is slow.
@@ -159,6 +164,14 @@ class Host:
         assert payload.encode(self._state) == committed, "head state differs"
         assert self._sessions.to_json() == self._machine.sessions.to_json(), "sessions differ"
         assert self._bytes >= len(committed), "the bound of the state's size is too low"
+
+    def bridges(self, *, joined: Sequence[str], heard: Sequence[str]) -> dict[str, Any]:
+        """The command by which bridges enter the history, or are heard of again; propose it at
+        once."""
+        at = self._stamp()
+        self._sessions.advance(at)
+        self._pending.append(_Pending(kind="bridges", client_id=None))
+        return commands.bridges(joined=joined, heard=heard, at=at)
 
     # --- sessions -----------------------------------------------------------------------------
 
@@ -185,15 +198,23 @@ class Host:
         number = self._sessions.number_of(client_id)
         if number is not None and number < 0 and session > self._machine.applied_index:
             return None  # nobody can know the coming number yet, so this is a guess
-        if self._sessions.look(client_id, session, serial) is Standing.REPLIED:
+        adopt = not self._sessions.knows(client_id, session) and self._machine.lineage.is_foreign(
+            session, self._machine.applied_index
+        )
+        replay = forward.replay is not None
+        looked = self._sessions.look(client_id, session, serial, adopt=adopt, replay=replay)
+        if looked is Standing.REPLIED and not (adopt or self._was_told_otherwise(forward)):
             return None
         at = self._stamp()
-        standing = self._sessions.look(client_id, session, serial, at=at)
+        standing = self._sessions.look(
+            client_id, session, serial, at=at, adopt=adopt, replay=replay
+        )
         if standing is not Standing.NEW:
             if _Pending(client_id=client_id, session=session, serial=serial) in self._pending:
                 return None  # refused before, and on its way
             error = EXPIRED if standing is Standing.EXPIRED else ACKNOWLEDGED
-            return self._hand_out(forward, at, commands.request(**_of(forward), at=at, error=error))
+            command = commands.request(**_of(forward), at=at, error=error)
+            return self._hand_out(forward, at, command, adopt=adopt, standing=standing)
         transaction = Transaction(self._state)
         try:
             command = await self._run(forward, at, transaction)
@@ -205,12 +226,30 @@ class Host:
             transaction.abandon()
             self._state = transaction.recorder.root
             raise
-        return self._hand_out(forward, at, command)
+        return self._hand_out(forward, at, command, adopt=adopt, standing=standing)
 
-    def _hand_out(self, forward: Forward, at: int, command: dict[str, Any]) -> dict[str, Any]:
+    def _was_told_otherwise(self, forward: Forward) -> bool:
+        """Whether the answer that stands here is not the one that its client was given."""
+        kept = self._sessions.kept(forward.source.client_id, forward.serial)
+        return _differs(forward, kept)
+
+    def _hand_out(
+        self,
+        forward: Forward,
+        at: int,
+        command: dict[str, Any],
+        *,
+        adopt: bool,
+        standing: Standing,
+    ) -> dict[str, Any]:
         """Take in the head the steps that applying the command will take."""
         error = command.get("error")
-        self._sessions.answer(
+        replay = forward.replay is not None
+        if adopt:
+            command["adopt"] = True
+        if replay:
+            command["replay"] = True
+        answer = self._sessions.answer(
             client_id=forward.source.client_id,
             session=forward.session,
             serial=forward.serial,
@@ -219,7 +258,11 @@ class Host:
             kept=Kept(
                 payload=command.get("reply"), error=Failure(**error) if error is not None else None
             ),
+            adopt=adopt,
+            replay=replay,
         )
+        if standing is not Standing.ACKNOWLEDGED and _differs(forward, answer):
+            command["outcome"] = True
         self._pending.append(
             _Pending(
                 client_id=forward.source.client_id, session=forward.session, serial=forward.serial
@@ -354,7 +397,14 @@ def _of(forward: Forward) -> dict[str, Any]:
         "session": forward.session,
         "serial": forward.serial,
         "acknowledged": forward.acknowledged,
+        "device_id": forward.source.device_id,
+        "presenter": forward.source.presenter,
     }
+
+
+def _differs(forward: Forward, kept: Kept) -> bool:
+    told = forward.replay
+    return told is not None and (told.payload, told.error) != (kept.payload, kept.error)
 
 
 def _refuse(forward: Forward, at: int, failure: Failure) -> dict[str, Any]:

@@ -15,12 +15,15 @@ from typing import Any
 import msgspec
 
 from ftweb.app import commands, patch, payload
-from ftweb.app.effects import Changed, Effect, Replied, Sent, SessionOpened
+from ftweb.app.effects import Changed, Effect, Outcome, Replied, Sent, SessionOpened
+from ftweb.app.lineage import Lineage
 from ftweb.app.sessions import ACKNOWLEDGED, EXPIRED, Kept, Sessions, Standing
 from ftweb.core.types import Index, Json
 from ftweb.errors import FrameError, StorageError
 
-_VERSION = 1
+_VERSION = 2
+_READ = (1, 2)
+"""Version 1 had no lineage, and sessions with one number and no holes."""
 
 
 class Machine:
@@ -28,21 +31,24 @@ class Machine:
 
     Args:
         sessions: an empty table; tests give one with small limits, the same on all replicas.
+        lineage: an empty one; likewise.
 
     Attributes:
         state: the app's committed state. Not to be changed by anybody else.
         guid, name, bundle: which app; empty before the first command.
         applied_index: of the last command applied.
         sessions: the client sessions.
+        lineage: where this history comes from, and who may have another one.
     """
 
-    def __init__(self, *, sessions: Sessions | None = None) -> None:
+    def __init__(self, *, sessions: Sessions | None = None, lineage: Lineage | None = None) -> None:
         self.state: Json = None
         self.guid = ""
         self.name = ""
         self.bundle = ""
         self.applied_index: Index = 0
         self.sessions = Sessions() if sessions is None else sessions
+        self.lineage = Lineage() if lineage is None else lineage
 
     @property
     def clock(self) -> int:
@@ -82,6 +88,10 @@ class Machine:
                 effects = [SessionOpened(client_id=command.client_id, session=number)]
             case commands.Request():
                 effects = self._request(index, command)
+            case commands.Bridges():
+                self.sessions.advance(command.at)
+                self.lineage.heard(command.joined, command.heard)
+                effects = []
         self.applied_index = index
         return effects
 
@@ -89,13 +99,19 @@ class Machine:
         self.guid, self.name, self.bundle = command.guid, command.name, command.bundle
         self.state = payload.clone(command.state)
         self.sessions.advance(command.at)
+        self.lineage.heard(command.bridges, [])
         whole = {"op": "replace", "path": "", "value": command.state}
         return [Changed(index=index, patch=[whole])]
 
     def _request(self, index: Index, command: commands.Request) -> list[Effect]:
         effects: list[Effect] = []
         standing = self.sessions.look(
-            command.client_id, command.session, command.serial, at=command.at
+            command.client_id,
+            command.session,
+            command.serial,
+            at=command.at,
+            adopt=command.adopt,
+            replay=command.replay,
         )
         if standing is Standing.NEW:
             # First, since it is all that can fail.
@@ -112,7 +128,21 @@ class Machine:
             acknowledged=command.acknowledged,
             at=command.at,
             kept=Kept(payload=command.reply, error=command.error),
+            adopt=command.adopt,
+            replay=command.replay,
         )
+        if standing is Standing.NEW:
+            self.lineage.record(command)
+        if command.outcome:
+            effects.append(
+                Outcome(
+                    index=index,
+                    client_id=command.client_id,
+                    serial=command.serial,
+                    payload=answer.payload,
+                    error=answer.error,
+                )
+            )
         effects.append(_replied(command.client_id, command.session, command.serial, answer))
         return effects
 
@@ -128,14 +158,27 @@ class Machine:
         if standing is Standing.NEW:
             return None
         if standing is Standing.EXPIRED:
-            if session > self.applied_index:
-                return None  # opened by an entry that has not come here yet
+            if session > self.applied_index or self.lineage.is_foreign(session, self.applied_index):
+                return None  # opened in another epoch, or by an entry that has not come here yet
             kept = Kept(error=EXPIRED)
         elif standing is Standing.ACKNOWLEDGED:
             kept = Kept(error=ACKNOWLEDGED)
         else:
             kept = self.sessions.kept(client_id, serial)
         return _replied(client_id, session, serial, kept)
+
+    def settled(self, client_id: str, session: Index, serial: int) -> Kept | None:
+        """What came of a request of another epoch here: None while it has yet to be run.
+
+        Whatever keeps it from ever being run counts as settled too.
+        """
+        foreign = self.lineage.is_foreign(session, self.applied_index)
+        standing = self.sessions.look(client_id, session, serial, adopt=foreign, replay=True)
+        if standing is Standing.NEW:
+            return None
+        if standing is Standing.REPLIED:
+            return self.sessions.kept(client_id, serial)
+        return Kept(error=EXPIRED if standing is Standing.EXPIRED else ACKNOWLEDGED)
 
     def session_of(self, client_id: str) -> SessionOpened | None:
         """The client's session, if it has one: what the repeated opening of it is answered."""
@@ -157,10 +200,13 @@ class Machine:
         """
         try:
             content: Any = payload.decode(text)
-            if content["version"] != _VERSION:
+            if content["version"] not in _READ:
                 raise ValueError(f"version {content['version']!r}, expected {_VERSION}")
             sessions = self.sessions.empty()
             sessions.load(content["sessions"])
+            lineage = self.lineage.empty()
+            if content["version"] > 1:
+                lineage.load(content["lineage"])
             state: Json = content["state"]
             index = int(content["applied_index"])
             guid, name, bundle = (str(content[key]) for key in ("guid", "name", "bundle"))
@@ -171,6 +217,7 @@ class Machine:
             ) from error
         self.guid, self.name, self.bundle = guid, name, bundle
         self.state, self.sessions, self.applied_index = state, sessions, index
+        self.lineage = lineage
 
     def digest(self) -> str:
         """SHA-256 over all content: equal on all replicas that applied the same commands."""
@@ -183,6 +230,7 @@ class Machine:
             "bundle": self.bundle,
             "state": self.state,
             "sessions": self.sessions.to_json(),
+            "lineage": self.lineage.to_json(),
         }
 
 

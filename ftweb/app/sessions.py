@@ -21,6 +21,12 @@ snapshot holds it.
 6. All kept replies together stay within ``SESSIONS_CHARS``: beyond it the session that holds most
    loses its oldest ones.
 7. A request of a session that has ended, or that never was, is answered ``session_expired``.
+8. While a group is in two parts, a client may be given a session in each. When they meet, the
+   number from the other part is *adopted*: it becomes one more number of the client's session, or
+   the number of a new one. Who decides that is the host, and its decision stands in the entry.
+9. What was answered in the other part raises the floor here past serials that were never run
+   here. Those are the session's *holes*. A request that is replayed from the other part is new if
+   its serial lies in a hole, and fills it; nothing else below the floor is ever run.
 """
 
 from __future__ import annotations
@@ -34,6 +40,8 @@ from ftweb.core.types import Index, Json, Record
 from ftweb.frames import Failure
 from ftweb.limits import (
     SESSION_GAP_SECONDS,
+    SESSION_HOLES,
+    SESSION_NUMBERS,
     SESSION_REPLIES,
     SESSION_SECONDS,
     SESSIONS,
@@ -70,10 +78,13 @@ class Kept(Record, frozen=True, kw_only=True):
 
 @dataclass(kw_only=True, slots=True)
 class _Session:
-    number: Index
+    numbers: list[Index]
+    """The first one is told to the client; the others were adopted (rule 8)."""
     used: int
     """The table's time when it was last used."""
     floor: int = 0
+    holes: list[tuple[int, int]] = field(default_factory=list)
+    """Ranges of serials up to the floor, both ends included, that were never run here (rule 9)."""
     replies: dict[int, Kept] = field(default_factory=dict)
     weight: int = 0
 
@@ -114,24 +125,40 @@ class Sessions:
     def number_of(self, client_id: str) -> Index | None:
         """The number of a client's session, if it has one."""
         session = self._sessions.get(client_id)
-        return session.number if session else None
+        return session.numbers[0] if session else None
+
+    def knows(self, client_id: str, session: Index) -> bool:
+        """Whether a client's session has this number."""
+        found = self._sessions.get(client_id)
+        return found is not None and session in found.numbers
 
     def look(
-        self, client_id: str, session: Index, serial: int, *, at: int | None = None
+        self,
+        client_id: str,
+        session: Index,
+        serial: int,
+        *,
+        at: int | None = None,
+        adopt: bool = False,
+        replay: bool = False,
     ) -> Standing:
         """What a request is, now or at a later time.
 
         Args:
             at: as if the clock had been advanced to it.
+            adopt: as if the session's number had been adopted.
+            replay: it comes from an epoch that has been given up.
         """
         found = self._sessions.get(client_id)
-        if found is None or found.number != session:
-            return Standing.EXPIRED
-        if at is not None and found.used + self._age < self._time_at(at):
-            return Standing.EXPIRED
+        if found is not None and at is not None and found.used + self._age < self._time_at(at):
+            found = None
+        if found is None or (session not in found.numbers and not adopt):
+            return Standing.NEW if adopt else Standing.EXPIRED
         if serial in found.replies:
             return Standing.REPLIED
-        return Standing.ACKNOWLEDGED if serial <= found.floor else Standing.NEW
+        if serial > found.floor or (replay and _hole_of(found, serial) is not None):
+            return Standing.NEW
+        return Standing.ACKNOWLEDGED
 
     def kept(self, client_id: str, serial: int) -> Kept:
         """The reply to a request that :meth:`look` says is ``REPLIED``."""
@@ -157,16 +184,11 @@ class Sessions:
         Args:
             index: of the log entry that opens it.
         """
-        session = self._sessions.pop(client_id, None) or _Session(number=index, used=self.time)
-        session.used = self.time
-        self._sessions[client_id] = session
-        while len(self._sessions) > self._most:
-            self._end(next(iter(self._sessions)))
-        return session.number
+        return self._use(client_id, index).numbers[0]
 
     def renumber(self, client_id: str, index: Index) -> None:
         """Give the final number to a session that a host opened ahead of the log."""
-        self._sessions[client_id].number = index
+        self._sessions[client_id].numbers[0] = index
 
     def answer(
         self,
@@ -177,6 +199,8 @@ class Sessions:
         acknowledged: int,
         at: int,
         kept: Kept,
+        adopt: bool = False,
+        replay: bool = False,
     ) -> Kept:
         """A request stands in the log: keep its reply if it is new, else find what to answer.
 
@@ -189,20 +213,23 @@ class Sessions:
         Returns:
             What its sender is answered.
         """
-        standing = self.look(client_id, session, serial, at=at)
+        standing = self.look(client_id, session, serial, at=at, adopt=adopt, replay=replay)
         self.advance(at)
         if standing is Standing.EXPIRED:
             return Kept(error=EXPIRED)
-        found = self._sessions.pop(client_id)
-        found.used = self.time
-        self._sessions[client_id] = found
+        found = self._use(client_id, session)
+        if session not in found.numbers:
+            found.numbers.append(session)
+            if len(found.numbers) > SESSION_NUMBERS:
+                del found.numbers[1]
         answer = kept
         if standing is Standing.REPLIED:
             answer = found.replies[serial]
         elif standing is Standing.ACKNOWLEDGED:
             answer = Kept(error=ACKNOWLEDGED)
-        self._raise_floor(found, acknowledged)
-        if standing is Standing.NEW:
+        new = standing is Standing.NEW
+        self._raise_floor(found, acknowledged, runs=serial if new else 0)
+        if new:
             self._keep(found, serial, kept)
         return answer
 
@@ -218,9 +245,10 @@ class Sessions:
         other.clock, other.time, other._weight = self.clock, self.time, self._weight
         other._sessions = {
             client_id: _Session(
-                number=session.number,
+                numbers=list(session.numbers),
                 used=session.used,
                 floor=session.floor,
+                holes=list(session.holes),
                 replies=dict(session.replies),
                 weight=session.weight,
             )
@@ -236,9 +264,10 @@ class Sessions:
             "sessions": [
                 [
                     client_id,
-                    session.number,
+                    list(session.numbers),
                     session.used,
                     session.floor,
+                    [list(hole) for hole in session.holes],
                     [
                         [serial, kept.payload, _failure_json(kept.error)]
                         for serial, kept in sorted(session.replies.items())
@@ -255,15 +284,16 @@ class Sessions:
             Exception: it is something else (whatever kind comes first; the caller wraps it).
         """
         sessions: dict[str, _Session] = {}
-        for client_id, number, used, floor, replies in data["sessions"]:
+        for client_id, numbers, used, floor, holes, replies in map(_upgrade, data["sessions"]):
             kept = {
                 int(serial): Kept(payload=value, error=Failure(**error) if error else None)
                 for serial, value, error in replies
             }
             sessions[str(client_id)] = _Session(
-                number=int(number),
+                numbers=[int(number) for number in numbers],
                 used=int(used),
                 floor=int(floor),
+                holes=[(int(first), int(last)) for first, last in holes],
                 replies=kept,
                 weight=sum(map(_weight, kept.values())),
             )
@@ -273,9 +303,19 @@ class Sessions:
 
     # --- inside -------------------------------------------------------------------------------
 
+    def _use(self, client_id: str, number: Index) -> _Session:
+        """The client's session, used now; a new one with this number if it has none."""
+        found = self._sessions.pop(client_id, None) or _Session(numbers=[number], used=self.time)
+        found.used = self.time
+        self._sessions[client_id] = found
+        while len(self._sessions) > self._most:
+            self._end(next(iter(self._sessions)))
+        return found
+
     def _keep(self, session: _Session, serial: int, kept: Kept) -> None:
         self._raise_floor(session, serial - SESSION_REPLIES)
         if serial <= session.floor:
+            _fill(session, serial)
             return  # acknowledged along with the request itself: nobody will ask
         weight = _weight(kept)
         session.replies[serial] = kept
@@ -291,11 +331,19 @@ class Sessions:
     def _end(self, client_id: str) -> None:
         self._weight -= self._sessions.pop(client_id).weight
 
-    def _raise_floor(self, session: _Session, floor: int) -> None:
+    def _raise_floor(self, session: _Session, floor: int, *, runs: int = 0) -> None:
+        """What has no reply below the new floor was not run here, but for ``runs``, which is."""
         if floor <= session.floor:
             return
+        passed = sorted(serial for serial in session.replies if serial <= floor)
+        first = session.floor + 1
+        for serial in sorted({*passed, runs, floor + 1}):
+            if first <= serial <= floor + 1:
+                if first < serial:
+                    _dig(session, first, serial - 1)
+                first = serial + 1
         session.floor = floor
-        for serial in [serial for serial in session.replies if serial <= floor]:
+        for serial in passed:
             self._drop(session, serial)
 
     def _drop(self, session: _Session, serial: int) -> None:
@@ -306,6 +354,39 @@ class Sessions:
     def _drop_oldest_of_heaviest(self) -> None:
         heaviest = max(self._sessions.values(), key=lambda session: session.weight)
         self._raise_floor(heaviest, min(heaviest.replies))
+
+
+def _upgrade(item: Any) -> Any:
+    """A session as version 1 of snapshots had it: one number, no holes."""
+    if len(item) == 5:
+        client_id, number, used, floor, replies = item
+        return client_id, [number], used, floor, [], replies
+    return item
+
+
+def _hole_of(session: _Session, serial: int) -> int | None:
+    for place, (first, last) in enumerate(session.holes):
+        if first <= serial <= last:
+            return place
+    return None
+
+
+def _dig(session: _Session, first: int, last: int) -> None:
+    """A hole above all others."""
+    if session.holes and session.holes[-1][1] == first - 1:
+        first = session.holes.pop()[0]
+    session.holes.append((first, last))
+    if len(session.holes) > SESSION_HOLES:
+        del session.holes[0]
+
+
+def _fill(session: _Session, serial: int) -> None:
+    place = _hole_of(session, serial)
+    if place is None:
+        return
+    first, last = session.holes[place]
+    parts = [(first, serial - 1), (serial + 1, last)]
+    session.holes[place : place + 1] = [part for part in parts if part[0] <= part[1]]
 
 
 def _weight(kept: Kept) -> int:

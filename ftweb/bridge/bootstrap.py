@@ -8,7 +8,10 @@
    Nothing acknowledged is lost: a bridge releases a reply only after having saved its entry.
    Entries at the log's end of which it is unknown whether they were committed count as
    committed; a client that repeats such a request gets the reply in them.
-3. Log indexes go on where they were, since they number client sessions.
+3. Log indexes go on some way after where they were: they number client sessions, and whoever
+   begins another epoch from the same replica must not give the same numbers
+   (:mod:`ftweb.epochs`). If other bridges may hold a replica, all requests of the saved log go
+   into the new epoch's journal (:mod:`ftweb.app.lineage`).
 4. The same happens to a running bridge whose quorum is gone for good, if the app wants to go on
    (:mod:`ftweb.bridge.continuing`).
 5. Epochs only rise, also when a replica was lost or set aside: the last one is kept in a file of
@@ -29,6 +32,8 @@ from ftweb.bridge.storage import SqliteStorage
 from ftweb.core import Configuration, Entry, EntryKind, HardState, NodeId, Snapshot
 from ftweb.core.configuration import to_data
 from ftweb.core.snapshot import build
+from ftweb.epochs import SALTS, Fork, first_index
+from ftweb.epochs import next_epoch as number_after
 from ftweb.errors import FtwebError, StorageError
 from ftweb.storage import Saved
 
@@ -46,6 +51,8 @@ class Genesis:
     bundle: str
     """SHA-256 of the app's bundle."""
     initial_state: Any
+    bridge: str = ""
+    """The own id of the bridge that begins it."""
 
 
 def begin_epoch(storage: SqliteStorage, genesis: Genesis, *, data_dir: Path) -> NodeId:
@@ -84,7 +91,8 @@ def next_epoch(
         LimitError: the initial state is too large.
     """
     saved = storage.load()
-    epoch = max(saved.epoch if saved else 0, _last_epoch(data_dir)) + 1
+    before = max(saved.epoch if saved else 0, _last_epoch(data_dir))
+    epoch = number_after(before, secrets.randbelow(SALTS))
     _keep_epoch(data_dir, epoch)
     return beginning(saved, genesis, epoch=epoch, node_id=node_id, at=time.time() * 1000)
 
@@ -113,14 +121,20 @@ def beginning(
         LimitError: the initial state is too large.
     """
     configuration = Configuration(voters=(node_id,), successors=(node_id,))
-    machine = _replay(saved, new_machine()) if saved else new_machine()
+    machine = replayed(saved, new_machine()) if saved else new_machine()
     snapshot: Snapshot | None = None
     entries: tuple[Entry, ...] = ()
     if machine.guid:
         machine.guid, machine.name, machine.bundle = genesis.guid, genesis.name, genesis.bundle
         assert saved is not None
+        term, index = end_of(saved)
+        base = first_index(index, epoch)
+        machine.applied_index = base
+        machine.lineage.fork(
+            Fork(epoch=saved.epoch, term=term, index=index, base=base), genesis.bridge
+        )
         snapshot = build(
-            last_index=_last_index(saved),
+            last_index=base,
             last_term=_FIRST_TERM,
             configuration=configuration,
             data=machine.snapshot(),
@@ -142,6 +156,7 @@ def _first(genesis: Genesis, configuration: Configuration, at: float) -> tuple[E
         bundle=genesis.bundle,
         state=genesis.initial_state,
         at=at,
+        bridge=genesis.bridge,
     )
     return (
         Entry(index=1, term=_FIRST_TERM, kind=EntryKind.COMMAND, data=command),
@@ -154,10 +169,16 @@ def _first(genesis: Genesis, configuration: Configuration, at: float) -> tuple[E
     )
 
 
-def _replay(saved: Saved, machine: Machine) -> Machine:
+def replayed(saved: Saved, machine: Machine) -> Machine:
+    """The saved log, applied to its end on an empty machine, its requests journaled.
+
+    Raises:
+        StorageError: the saved replica cannot be trusted.
+    """
     try:
         if saved.snapshot is not None:
             machine.restore(saved.snapshot.data)
+        machine.lineage.start_journal(saved.epoch)
         for entry in saved.entries:
             if entry.kind is EntryKind.COMMAND:
                 machine.apply(entry.index, entry.data)
@@ -170,12 +191,13 @@ def _replay(saved: Saved, machine: Machine) -> Machine:
     return machine
 
 
-def _last_index(saved: Saved) -> int:
-    snapshot: Snapshot | None = saved.snapshot
-    return max(
-        snapshot.last_index if snapshot else 0,
-        saved.entries[-1].index if saved.entries else 0,
-    )
+def end_of(saved: Saved) -> tuple[int, int]:
+    """Term and index of the last entry."""
+    if saved.entries:
+        return saved.entries[-1].term, saved.entries[-1].index
+    if saved.snapshot is not None:
+        return saved.snapshot.last_term, saved.snapshot.last_index
+    return 0, 0
 
 
 def _last_epoch(data_dir: Path) -> int:

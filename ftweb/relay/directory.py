@@ -31,6 +31,7 @@ class NodeDirectory:
     Args:
         node_id: of the bridge's own node.
         device_id: of the bridge's machine.
+        bridge: the bridge's own id.
         registry: of the connections.
         loop: runs the timer.
         to_own_node: hands a frame to the bridge's own node.
@@ -42,6 +43,7 @@ class NodeDirectory:
         *,
         node_id: str,
         device_id: str,
+        bridge: str = "",
         registry: Registry,
         loop: asyncio.AbstractEventLoop,
         to_own_node: Callable[[frames.Frame], None],
@@ -49,6 +51,7 @@ class NodeDirectory:
     ) -> None:
         self._node_id = node_id
         self._device_id = device_id
+        self._bridge = bridge
         self._registry = registry
         self._loop = loop
         self._to_own_node = to_own_node
@@ -101,6 +104,7 @@ class NodeDirectory:
             visible=True,
             since=0.0,
             rtt=0.0,
+            bridge=self._bridge,
         )
 
     def _info(self, connection: Connection) -> frames.NodeInfo:

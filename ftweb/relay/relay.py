@@ -68,6 +68,8 @@ class Here:
     bundle: str
     runtime_url: str
     join_url: str
+    bridge: str = ""
+    """Its own id, which stays the same over restarts."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -112,12 +114,14 @@ class Relay:
         self._directory = NodeDirectory(
             node_id=here.node_id,
             device_id=here.device_id,
+            bridge=here.bridge,
             registry=registry,
             loop=loop,
             to_own_node=self._to_own_node,
             leader=self._host,
         )
         self._leader: tuple[int, int, str | None] = (0, 0, None)
+        self._provisional = False
         self._ended = False
         self.hosting = Hosting(epoch=0, term=0, host=None, quorum=False)
 
@@ -359,10 +363,13 @@ class Relay:
         for effect in effects:
             if isinstance(effect, Replied):
                 self._answered(effect)
+        if self._machine.lineage.provisional != self._provisional:
+            self._tell_hosting()
 
     def restored(self) -> None:
         """See :class:`ftweb.driver.Listener`."""
         self._stream.restored(self._driver.epoch, self._driver.machine)
+        self._tell_hosting()
 
     def status(self, status: NodeStatus) -> None:
         """See :class:`ftweb.driver.Listener`."""
@@ -376,6 +383,7 @@ class Relay:
         status = self._driver.status
         host = self._host()
         host_id = host.node.node_id if host is not None and host.node is not None else None
+        self._provisional = self._machine.lineage.provisional
         self._stream.status(
             frames.Status(
                 epoch=status.epoch,
@@ -384,6 +392,7 @@ class Relay:
                 successors=list(status.successors),
                 quorum=self._quorum(status),
                 participants=self._registry.participants,
+                provisional=self._provisional,
             )
         )
         hosting = Hosting(

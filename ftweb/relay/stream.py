@@ -10,9 +10,9 @@ Rules:
 4. A client that is too far behind, or holds a state of another epoch, gets the whole state,
    encoded once per state. A client that still has unread frames gets no change until it has
    taken them: then it gets one for all that happened.
-5. The last OUTBOX_REPLAY messages are kept. A client that comes back names the entry of the last
-   one that it handled and gets what came from there on; it drops those that it has seen. A
-   client seen for the first time gets none.
+5. The last OUTBOX_REPLAY messages, and outcomes of what was answered provisionally, are kept. A
+   client that comes back names the entry of the last one that it handled and gets what came from
+   there on; it drops those that it has seen. A client seen for the first time gets no messages.
 6. A change of host is told at once, mere head counts at most STATUS_PER_SECOND times a second.
 """
 
@@ -26,7 +26,7 @@ from typing import Any
 import msgspec
 
 from ftweb import codec, frames
-from ftweb.app import Changed, Effect, Machine, Replied, Sent, SessionOpened
+from ftweb.app import Changed, Effect, Machine, Outcome, Replied, Sent, SessionOpened
 from ftweb.limits import (
     CHANGES_KEPT_BYTES,
     CHANGES_PER_SECOND,
@@ -60,7 +60,8 @@ class Stream:
         self._patches: deque[tuple[int, list[dict[str, Any]], int]] = deque()
         self._patch_bytes = 0
         self._state_frame: Prepared | None = None
-        self._messages: deque[tuple[int, tuple[str, ...] | None, Prepared]] = deque()
+        self._messages: deque[tuple[int, tuple[str, ...] | None, Prepared, bool]] = deque()
+        """Log index, to whom, the frame, and whether also who is new here gets it."""
         self._message_bytes = 0
         self._first_seen: OrderedDict[str, int] = OrderedDict()
         self._flush_timer: asyncio.TimerHandle | None = None
@@ -107,13 +108,20 @@ class Stream:
                     self.reply(effect)
                 case SessionOpened():
                     self.session(effect.client_id, effect.session)
+                case Outcome():
+                    self._outcome(effect)
 
     def reply(self, replied: Replied) -> None:
         """Give a client its answer, if it is here; if not, it will ask again."""
         connection = self._registry.client(replied.client_id)
         if connection is not None:
             connection.send(
-                frames.Reply(serial=replied.serial, payload=replied.payload, error=replied.error)
+                frames.Reply(
+                    serial=replied.serial,
+                    payload=replied.payload,
+                    error=replied.error,
+                    provisional=self._machine is not None and self._machine.lineage.provisional,
+                )
             )
 
     def session(self, client_id: str, session: int) -> None:
@@ -136,8 +144,8 @@ class Stream:
         if len(self._first_seen) > SESSIONS:
             self._first_seen.popitem(last=False)
         handled = hello.message_index if hello.epoch == self._epoch else 0
-        for index, to, prepared in self._messages:
-            if index <= first_seen or index < handled:
+        for index, to, prepared, anyway in self._messages:
+            if (index <= first_seen and not anyway) or index < handled:
                 continue  # of the entry ``handled`` itself it may have seen only the first message
             if to is None or connection.client_id in to:
                 connection.send_prepared(prepared)
@@ -223,10 +231,7 @@ class Stream:
             index=effect.index, position=effect.position, payload=effect.payload
         )
         prepared = Prepared(codec.encode(message))
-        self._messages.append((effect.index, effect.to, prepared))
-        self._message_bytes += len(prepared)
-        while len(self._messages) > OUTBOX_REPLAY or self._message_bytes > STATE_BYTES:
-            self._message_bytes -= len(self._messages.popleft()[2])
+        self._keep_message(effect.index, effect.to, prepared, anyway=False)
         if effect.to is None:
             for connection in self._registry:
                 connection.send_prepared(prepared)
@@ -235,6 +240,27 @@ class Stream:
                 receiver = self._registry.client(client_id)
                 if receiver is not None:
                     receiver.send_prepared(prepared)
+
+    def _outcome(self, effect: Outcome) -> None:
+        outcome = frames.Outcome(
+            index=effect.index,
+            serial=effect.serial,
+            payload=effect.payload,
+            error=effect.error,
+        )
+        prepared = Prepared(codec.encode(outcome))
+        self._keep_message(effect.index, (effect.client_id,), prepared, anyway=True)
+        receiver = self._registry.client(effect.client_id)
+        if receiver is not None:
+            receiver.send_prepared(prepared)
+
+    def _keep_message(
+        self, index: int, to: tuple[str, ...] | None, prepared: Prepared, *, anyway: bool
+    ) -> None:
+        self._messages.append((index, to, prepared, anyway))
+        self._message_bytes += len(prepared)
+        while len(self._messages) > OUTBOX_REPLAY or self._message_bytes > STATE_BYTES:
+            self._message_bytes -= len(self._messages.popleft()[2])
 
     # --- status -----------------------------------------------------------------------------
 

@@ -19,6 +19,7 @@ from ftweb.app import Changed, Effect
 from ftweb.bridge.bootstrap import Genesis, beginning
 from ftweb.core import NodeId, Settings
 from ftweb.driver import Driver
+from ftweb.epochs import generation_of, next_epoch
 from ftweb.errors import FrameError, StorageError
 from ftweb.relay.connection import GOING_AWAY, REPLACED, Connection, Registry
 from ftweb.relay.relay import Here, Hosting, Relay
@@ -109,7 +110,7 @@ class Bridge:
         self._compact_entries = compact_entries
         self.disk: Kept | KeptInSqlite = KeptInSqlite() if sqlite else Kept()
         self._watch = watch
-        self._epoch = 0
+        self._epoch = self._starts = 0
         self._pages: dict[Socket, Page] = {}
 
     # --- life -----------------------------------------------------------------------------
@@ -118,8 +119,9 @@ class Bridge:
         """Begin an epoch, and listen."""
         world = self.world
         wall_offset = self.process.wall_offset
-        self._epoch += 1
-        self.node_id = f"bridge-{self._epoch}"
+        self._starts += 1
+        self._epoch = next_epoch(self._epoch, self._starts)
+        self.node_id = f"bridge-{self._starts}"
         process = self.process = Process(world, self.node_id, self.crash)
         process.wall_offset = wall_offset
         saved = self._load()
@@ -143,6 +145,7 @@ class Bridge:
                 bundle=self._genesis.bundle,
                 runtime_url="",
                 join_url="",
+                bridge=LAPTOP,
             ),
             registry=self.registry,
             loop=cast(asyncio.AbstractEventLoop, process),
@@ -176,7 +179,7 @@ class Bridge:
         # The relay asks its driver for what the replica has as well, under the same names.
         self.relay.attach(cast(Driver, self.node.replica))
         self.node.wake()
-        world.say(f"{self.node_id} starts, epoch {self._epoch}")
+        world.say(f"{self.node_id} starts, epoch {self._starts}")
 
     def _load(self) -> Saved | None:
         """What was saved; damage must be noticed."""
@@ -222,7 +225,8 @@ class Bridge:
         seen = (hosting.epoch, hosting.term, hosting.host)
         if not self.hosts or self.hosts[-1] != seen:
             self.hosts.append(seen)
-            self.world.say(f"{hosting.host} hosts, epoch {hosting.epoch}, term {hosting.term}")
+            epoch = generation_of(hosting.epoch)
+            self.world.say(f"{hosting.host} hosts, epoch {epoch}, term {hosting.term}")
 
     # --- the replica's listener: the relay, and whoever watches the state ---------------------
 

@@ -77,7 +77,11 @@ class Room:
             world=self.world,
             checks=self.checks,
             genesis=Genesis(
-                guid="guid", name=app.name, bundle="bundle", initial_state=app.initial_state()
+                guid="guid",
+                name=app.name,
+                bundle="bundle",
+                initial_state=app.initial_state(),
+                bridge=LAPTOP,
             ),
             settings=self.settings,
             new_machine=self.new_machine,

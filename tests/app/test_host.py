@@ -53,6 +53,7 @@ async def test_a_request_becomes_one_command_with_everything_it_did() -> None:
         "change": [{"op": "add", "path": "/ballots/ada", "value": "B"}],
         "outbox": [{"to": None, "payload": {"voters": 1}}, {"to": ["ada"], "payload": "thanks"}],
         "reply": {"accepted": True},
+        "device_id": "device of ada",
     }
     assert rig.machine.state == {"ballots": {}}, "nothing is committed yet"
     assert rig.host.cached(request) is None

@@ -215,7 +215,7 @@ def test_a_snapshot_is_restored_as_a_whole_or_not_at_all() -> None:
     other = begun({"other": True})
     before = other.snapshot()
     content = json.loads(text)
-    broken = [text[:-1], "", "null", "[]", "{}", text.replace('"version":1', '"version":2')]
+    broken = [text[:-1], "", "null", "[]", "{}", text.replace('"version":2', '"version":9')]
     broken += [json.dumps({**content, "sessions": {"clock": 1}})]
     broken += [json.dumps({key: value for key, value in content.items() if key != "guid"})]
     for bad in broken:

@@ -72,14 +72,14 @@ async def test_who_comes_back_gets_only_what_changed(hosted: tuple[Bridge, Tab])
     assert not up_to_date.of(frames.Change)
 
 
-@pytest.mark.parametrize("epoch, index", [(99, 3), (1, 10_000), (1, 1)])
+@pytest.mark.parametrize("another, index", [(98, 3), (0, 10_000), (0, 1)])
 async def test_who_holds_something_else_gets_the_whole_state(
-    hosted: tuple[Bridge, Tab], monkeypatch: pytest.MonkeyPatch, epoch: int, index: int
+    hosted: tuple[Bridge, Tab], monkeypatch: pytest.MonkeyPatch, another: int, index: int
 ) -> None:
     monkeypatch.setattr(module, "CHANGES_KEPT_BYTES", 0)  # nothing is kept for those behind
-    bridge, _ = hosted
+    bridge, tab = hosted
     await (await bridge.join()).request({"add": 1})
-    back = await bridge.join(epoch=epoch, state_index=index)
+    back = await bridge.join(epoch=tab.driver.epoch + another, state_index=index)
     assert (await back.wait(frames.State)).value["count"] == 1
 
 

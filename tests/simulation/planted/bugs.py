@@ -447,12 +447,12 @@ def _killed(plan: Plan) -> Plan:
 @bug("exactly once", aim=_killed)
 def restart_forgets_what_is_not_in_the_snapshot(patch: Patch) -> None:
     """The log that was saved after the snapshot is not replayed."""
-    original = bootstrap._replay
+    original = bootstrap.replayed
 
     def replay(saved: Any, machine: Any) -> Any:
         return original(replace(saved, entries=saved.entries[: len(saved.entries) // 2]), machine)
 
-    patch.setattr(bootstrap, "_replay", replay)
+    patch.setattr(bootstrap, "replayed", replay)
 
 
 def _damaged_disk(plan: Plan) -> Plan:
