@@ -46,8 +46,7 @@ class Replied(Record, frozen=True, kw_only=True):
     error: Failure | None = None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Outcome:
+class Outcome(Record, frozen=True, kw_only=True):
     """A request that was answered provisionally has another answer now."""
 
     index: Index

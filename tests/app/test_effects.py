@@ -16,6 +16,7 @@ from ftweb.frames import Failure
         effects.Changed(index=1, patch=[]),
         effects.Sent(index=1, position=0, to=("a",), payload=1),
         effects.Replied(client_id="a", session=1, serial=1, error=Failure(code="x", message="y")),
+        effects.Outcome(index=1, client_id="a", serial=1, payload=1),
     ],
 )
 def test_effects_are_frozen(effect: effects.Effect) -> None:
