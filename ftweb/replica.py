@@ -343,6 +343,7 @@ class Replica:
                 self._stop_hosting()
                 self.machine.restore(ready.snapshot.data)
                 self._compacted = ready.snapshot.last_index
+                self._tell_peers()
                 self._listener.restored()
             for entry in ready.committed:
                 self._apply(entry)
