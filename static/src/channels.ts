@@ -29,6 +29,8 @@ export type PageToNet =
   | FromRtc
   /** The first paint is over: now a replica may boot. */
   | { readonly kind: "painted" }
+  /** This device has crashed too often to hold a replica. */
+  | { readonly kind: "barred" }
   | { readonly kind: "request"; readonly id: number; readonly payload: Json }
   | { readonly kind: "visible"; readonly visible: boolean }
   /** The network may have changed. */
@@ -74,6 +76,8 @@ export type NetToPage =
   | { readonly kind: "turned"; readonly turned: Turned }
   /** To be remembered for the next load of this tab. */
   | { readonly kind: "bridges"; readonly bridges: string }
+  /** The replica crashed too often within this page. */
+  | { readonly kind: "barred" }
   | {
       readonly kind: "result";
       readonly id: number;
@@ -103,6 +107,7 @@ export interface FtwebStatus {
   readonly hostId: string | null;
   readonly successors: readonly string[];
   readonly bridge: string | null;
+  readonly bridges: readonly string[];
   readonly quorum: boolean;
   readonly provisional: boolean;
   readonly pending: number;

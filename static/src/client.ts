@@ -6,6 +6,7 @@
  */
 
 import type { FromRtc, FtwebStatus, NetToPage, PageToNet, ToRtc } from "./channels";
+import { ANSWER, ASK, Crashes } from "./crashes";
 import { ConnectError, RequestError } from "./errors";
 import { defineStatusElement } from "./element";
 import {
@@ -90,8 +91,12 @@ function join(options: ConnectOptions): Promise<Connection> {
     type: "module",
     name: "ftweb-net",
   });
+  const crashes = watchCrashes(randomKey());
   const post = (message: PageToNet): void => {
-    if (message.kind === "close") ended();
+    if (message.kind === "close") {
+      crashes.show(false);
+      ended();
+    }
     worker.postMessage(message);
   };
   const page = joining({ postMessage: post }, status);
@@ -107,6 +112,7 @@ function join(options: ConnectOptions): Promise<Connection> {
       performance.mark("ftweb:welcome");
       keepJoinToken(place, message.welcome.join_url);
     }
+    if (message.kind === "barred") crashes.failed();
     if (message.kind === "bridges") rememberBridges(message.bridges);
     if (message.kind === "refused") {
       ended();
@@ -144,7 +150,7 @@ function join(options: ConnectOptions): Promise<Connection> {
   followPage((message) => {
     if (message.kind === "leave") direct.endAll();
     post(message);
-  });
+  }, crashes);
   return page.joined;
 }
 
@@ -187,20 +193,27 @@ function peerConnections(tell: (message: FromRtc, transfer: Transferable[]) => v
 }
 
 /** Tell the net worker what happens to the page. */
-function followPage(post: (message: PageToNet) => void): void {
+function followPage(post: (message: PageToNet) => void, crashes: Crashes): void {
   let gone = false;
   const leave = (frozen: boolean): void => {
     if (gone) return;
     gone = true;
+    crashes.show(false);
     post({ kind: "leave" });
     if (frozen) holdOn(LEAVING_MS);
   };
   const back = (): void => {
     if (gone) post({ kind: "return", visible: isVisible() });
     gone = false;
+    crashes.show(isVisible());
   };
-  afterPaint(() => post({ kind: "painted" }));
+  afterPaint(async () => {
+    const may = await crashes.judge();
+    crashes.show(isVisible() && !gone);
+    post({ kind: may ? "painted" : "barred" });
+  });
   document.addEventListener("visibilitychange", () => {
+    crashes.show(isVisible() && !gone);
     post({ kind: "visible", visible: isVisible() });
   });
   // A page in the back/forward cache, or a frozen one, would keep its socket open and never answer.
@@ -211,6 +224,38 @@ function followPage(post: (message: PageToNet) => void): void {
   window.addEventListener("online", () => post({ kind: "probe" }));
 }
 
+/** Time for another tab to say that it lives. */
+const ANSWER_MS = 300;
+
+function watchCrashes(id: string): Crashes {
+  const [session, local] = [store(() => sessionStorage), store(() => localStorage)];
+  const say = (key: string, value: string): void => {
+    try {
+      local?.setItem(key, value);
+    } catch {
+      // Nobody hears it: then a copied mark counts as a crash.
+    }
+  };
+  // The event comes to the other tabs only. The time makes it a change each time.
+  window.addEventListener("storage", ({ key, newValue }) => {
+    if (key === ASK && newValue?.split(" ")[0] === id) say(ANSWER, `${id} ${Date.now()}`);
+  });
+  const lives = (asked: string): Promise<boolean> =>
+    new Promise((resolve) => {
+      const hear = ({ key, newValue }: StorageEvent): void => {
+        if (key === ANSWER && newValue?.split(" ")[0] === asked) end(true);
+      };
+      const end = (answered: boolean): void => {
+        window.removeEventListener("storage", hear);
+        resolve(answered);
+      };
+      window.addEventListener("storage", hear);
+      setTimeout(() => end(false), ANSWER_MS);
+      say(ASK, `${asked} ${Date.now()}`);
+    });
+  return new Crashes({ session, local, now: () => Date.now(), lives }, id);
+}
+
 /** Give the worker's thread a moment: nothing that waits would still come back to this one. */
 function holdOn(milliseconds: number): void {
   const until = performance.now() + milliseconds;
@@ -218,15 +263,15 @@ function holdOn(milliseconds: number): void {
 }
 
 /** Once the page has been shown. A hidden one is never painted and has nothing to wait for. */
-function afterPaint(run: () => void): void {
+function afterPaint(run: () => Promise<void>): void {
   if (!isVisible()) {
-    setTimeout(run);
+    setTimeout(() => void run());
     return;
   }
   const once = (): void => {
     clearTimeout(late);
     late = undefined;
-    run();
+    void run();
   };
   // Hidden meanwhile, or covered: frames may not come.
   let late: ReturnType<typeof setTimeout> | undefined = setTimeout(once, 1000);

@@ -11,7 +11,9 @@
  * 4. Where our own timer fired late it was us who stalled, and the bridge gets one more ping. While
  *    a whole state may be on its way (from the welcome to the first status, and after a resync) it
  *    gets LOADING_MS: the pong waits behind it.
- * 5. `probe` pings at once: after the page was hidden, or the clock leapt.
+ * 5. `probe` pings at once: after the page was hidden, or the clock leapt. Then the socket is in
+ *    doubt, and even where there is no other bridge a new one is opened after SUSPECT_MS: a page
+ *    that is looked at again must be right within two seconds.
  * 6. A given-up socket is dropped, not waited for: its close handshake may never end.
  * 7. Retries have full jitter: a bridge's end is noticed by everybody in the same moment. Where
  *    there is another bridge to go to, the first retry does not wait.
@@ -166,7 +168,7 @@ export class Link {
   /** Something may have happened to the link (rule 3): find out now. */
   probe(): void {
     if (!this.running) return;
-    if (this.connected) this.ping();
+    if (this.connected) this.ping(true);
     else if (this.socket === undefined && !this.dialer.dialing) this.dial("lost");
   }
 
@@ -255,13 +257,13 @@ export class Link {
     this.events.refused(error, final);
   }
 
-  private ping(): void {
+  private ping(doubted = false): void {
     this.cancel();
     this.pings += 1;
     const now = (this.pingedAt = this.clock.now());
     const rtt = Math.round(this.rtt * 100) / 100;
     this.send({ type: "ping", n: this.pings, ...(rtt > 0 ? { rtt } : {}) });
-    const patience = this.targets.several ? SUSPECT_MS : PONG_MS;
+    const patience = this.targets.several || doubted ? SUSPECT_MS : PONG_MS;
     this.cancel = this.clock.after(patience, () => this.judge(now + patience));
   }
 
@@ -269,7 +271,7 @@ export class Link {
   private judge(expected: number): void {
     const now = this.clock.now();
     const pingedAt = this.pingedAt ?? now;
-    if (now - expected > LATE_MS) this.ping();
+    if (now - expected > LATE_MS) this.ping(expected < pingedAt + PONG_MS);
     else if (this.heardAt > pingedAt) this.pingLater();
     else if (now - pingedAt >= PONG_MS) {
       if (this.loads(now)) this.ping();

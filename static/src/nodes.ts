@@ -8,7 +8,8 @@
  *    so that no host runs it again. A new worker is a new node.
  * 4. After an end the next start waits, longer each time until one has lasted. A worker that keeps
  *    crashing (CRASHES in CRASHES_MS) is not started again: this tab votes, but never hosts.
- *    Hanging handlers do not count: one bad request per tab would leave nobody to host.
+ *    Hanging handlers do not count: one bad request per tab would leave nobody to host. Later
+ *    loads of the page are spared as well (`gaveUp`, crashes.ts), unless the app is to blame.
  * 5. The bridge may say that the node's epoch is over: another history has taken its place, and a
  *    node id is never used in two. A new worker then starts at once; nothing has gone wrong.
  * 6. Another bundle or another server after a reconnect: the worker is replaced.
@@ -40,7 +41,15 @@ export interface NodeEvents {
   /** A node is up, so long after its worker was started. */
   booted(milliseconds: number): void;
   failed(failure: Failure): void;
+  /** It crashed too often, and is not tried again in this page (rule 4). */
+  gaveUp(): void;
 }
+
+const APP: ReadonlySet<string> = new Set(["app", "bundle"]);
+
+const AWAY =
+  "This page came from a bridge that is gone, and so would its replica: this tab takes part " +
+  "without one.";
 
 export class NodeKeeper {
   private worker: NodeWorker | undefined;
@@ -58,6 +67,7 @@ export class NodeKeeper {
   private upSince = Infinity;
   private startedAt = 0;
   private crashes: number[] = [];
+  private weak = true;
   private waiting: Cancel = nothing;
   /** What the bridge was told of its leading. */
   private claimed = "";
@@ -232,6 +242,8 @@ export class NodeKeeper {
         if (this.connected && this.claim() !== this.claimed) this.announce("node_update");
         break;
       case "failed":
+        // An app that does not start here would start nowhere: that is not this device's weakness.
+        if (APP.has(message.stage)) this.weak = false;
         this.broken(`${message.stage}: ${message.message}`);
         break;
     }
@@ -240,11 +252,16 @@ export class NodeKeeper {
   /** The worker threw, or could not boot. */
   private broken(message: string): void {
     if (this.worker === undefined) return;
-    this.events.failed({ code: "node_failed", message });
-    // Without a bridge nothing can be loaded: that says nothing against this tab.
-    if (this.connected) {
+    const home = this.origin === this.home.origin;
+    this.events.failed({
+      code: "node_failed",
+      message: home || this.nodeId !== undefined ? message : `${AWAY} (${message})`,
+    });
+    // Without the home bridge nothing can be loaded: that says nothing against this tab.
+    if (this.connected && home) {
       const now = this.clock.now();
       this.crashes = [...this.crashes.filter((time) => now - time < CRASHES_MS), now];
+      if (this.crashes.length === CRASHES && this.weak) this.events.gaveUp();
     }
     this.ended("crashed");
   }

@@ -202,6 +202,7 @@ export class Connection {
         break;
       case "bridges":
       case "rtc":
+      case "barred":
         break;
     }
   }

@@ -32,6 +32,13 @@ export interface World {
   tell(message: NetToPage): void;
 }
 
+const BARRED = {
+  code: "node_failed",
+  message:
+    "Tabs of this device crashed while they held a replica, perhaps for lack of memory. This one " +
+    "takes part without; after an hour it is tried again.",
+};
+
 type Start = Extract<PageToNet, { kind: "start" }>;
 
 export class Runtime {
@@ -104,6 +111,7 @@ export class Runtime {
       },
       booted: (bootMilliseconds) => this.status.learn({ bootMilliseconds }),
       failed: (nodeError) => this.status.learn({ nodeError }),
+      gaveUp: () => world.tell({ kind: "barred" }),
     };
     const spawn = (url: string): NodeWorker => world.spawnNode(url);
     this.nodes = new NodeKeeper(spawn, own, clock, events, { clientKey, token });
@@ -131,6 +139,9 @@ export class Runtime {
       case "described":
       case "undone":
         this.peers.hear(message);
+        break;
+      case "barred":
+        this.status.learn({ nodeError: BARRED });
         break;
       case "request": {
         const limit = this.status.known.welcome?.limits.pending_requests ?? 0;

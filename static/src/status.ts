@@ -100,6 +100,7 @@ export function toStatus(facts: Facts, state: Condition): FtwebStatus {
     hostId: status?.host ?? null,
     successors: status?.successors ?? [],
     bridge: connected ? (facts.via ?? null) : null,
+    bridges: bridgesOf(facts),
     quorum: connected && (status?.quorum ?? false),
     provisional: status?.provisional ?? false,
     pending: facts.pending,
@@ -107,6 +108,13 @@ export function toStatus(facts: Facts, state: Condition): FtwebStatus {
     channels: facts.channels,
     error: facts.error ?? facts.nodeError ?? null,
   };
+}
+
+/** Node ids. One bridge by itself need not list any. */
+function bridgesOf({ welcome, status }: Facts): readonly string[] {
+  const listed = status?.bridges.map((bridge) => bridge.node_id) ?? [];
+  const own = welcome?.bridge;
+  return own === undefined || listed.includes(own) ? listed : [own, ...listed];
 }
 
 function describe(facts: Facts, state: Condition): string {

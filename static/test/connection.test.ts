@@ -384,6 +384,19 @@ test("a second welcome changes nothing", () => {
   assert.deepEqual(log.lines, ["welcomed"]);
 });
 
+test("a socket that is silent after a probe is replaced soon, also by its own bridge", () => {
+  const { clock, link, log, sockets, last } = played();
+  last().welcome();
+  last().say(STATUS);
+  last().pong();
+  link.probe();
+  clock.pass(SUSPECT_MS);
+  assert.equal(sockets.length, 2);
+  assert.deepEqual(log.lines, ["welcomed", "status"], "kept until the other is open");
+  last().welcome();
+  assert.deepEqual(log.lines, ["welcomed", "status", "lost", "welcomed"]);
+});
+
 test("a probe pings at once; while waiting it connects at once", () => {
   const { clock, link, sockets, last } = played();
   last().welcome();

@@ -52,6 +52,7 @@ interface Kept {
   readonly sent: (Sent | string)[];
   readonly failures: Failure[];
   readonly boots: number[];
+  readonly gaveUps: () => number;
   readonly nodeId: () => string | undefined;
   readonly last: () => PlayedWorker;
 }
@@ -64,6 +65,7 @@ function kept(): Kept {
   const sent: (Sent | string)[] = [];
   const failures: Failure[] = [];
   const boots: number[] = [];
+  let gaveUps = 0;
   let nodeId: string | undefined;
   const keeper = new NodeKeeper(
     (url) => {
@@ -81,6 +83,9 @@ function kept(): Kept {
       },
       booted: (milliseconds) => boots.push(milliseconds),
       failed: (failure) => failures.push(failure),
+      gaveUp: () => {
+        gaveUps += 1;
+      },
     },
     CREDENTIALS,
   );
@@ -89,7 +94,17 @@ function kept(): Kept {
     assert.ok(worker);
     return worker;
   };
-  return { clock, keeper, workers, sent, failures, boots, last, nodeId: () => nodeId };
+  return {
+    clock,
+    keeper,
+    workers,
+    sent,
+    failures,
+    boots,
+    last,
+    nodeId: () => nodeId,
+    gaveUps: () => gaveUps,
+  };
 }
 
 /** With a node that is up, and its announcement read. */
@@ -273,7 +288,7 @@ test("handlers that hang one after the other: longer waits, but never given up",
 });
 
 test("a worker that crashes again and again is given up", () => {
-  const { clock, workers, last, sent, failures } = up();
+  const { clock, workers, last, sent, failures, gaveUps } = up();
   last().onerror?.({ message: "out of memory" });
   assert.deepEqual(sent, [{ type: "node_down", node_id: "n1", reason: "crashed" }]);
   for (let round = 1; round < CRASHES; round++) {
@@ -284,6 +299,30 @@ test("a worker that crashes again and again is given up", () => {
   clock.pass(10 * CRASHES_MS);
   assert.equal(workers.length, CRASHES);
   assert.deepEqual(failures.at(-1), { code: "node_failed", message: "app: app.py:3" });
+  assert.equal(gaveUps(), 0, "it was the app: the next load of the page may try again");
+});
+
+test("a device that cannot hold a replica is told of, once", () => {
+  const { clock, last, gaveUps } = up();
+  for (let round = 0; round < CRASHES; round++) {
+    assert.equal(gaveUps(), 0);
+    last().say({ kind: "failed", stage: "pyodide", message: "RangeError: out of memory" });
+    clock.pass(REBOOT_CAP_MS / 4);
+  }
+  assert.equal(gaveUps(), 1);
+});
+
+test("what cannot be loaded since the page's own bridge is gone is not held against it", () => {
+  const { clock, keeper, workers, last, failures, gaveUps } = kept();
+  keeper.connect(WELCOME, "http://192.0.2.8:8765");
+  keeper.allow();
+  for (let round = 0; round < 2 * CRASHES; round++) {
+    last().onerror?.({ message: "?" });
+    clock.pass(REBOOT_CAP_MS);
+  }
+  assert.equal(workers.length, 1 + 2 * CRASHES);
+  assert.match(failures.at(-1)?.message ?? "", /takes part without one/);
+  assert.equal(gaveUps(), 0);
 });
 
 test("a crash now and then is not held against it", () => {
@@ -321,6 +360,7 @@ test("a browser without workers inside workers: told once, and the page goes on"
       send: () => undefined,
       sendText: () => undefined,
       changed: () => undefined,
+      gaveUp: () => undefined,
       booted: () => undefined,
       failed: (failure) => failures.push(failure),
     },

@@ -92,6 +92,7 @@ test("joining a group that is well goes straight to connected", () => {
     hostId: "n1",
     successors: ["n1", "n2", "b1"],
     bridge: "http://192.0.2.1:8765",
+    bridges: ["b1"],
     quorum: true,
     provisional: false,
     pending: 0,

@@ -75,6 +75,7 @@ class Device(BrowserProcess):
     def __init__(self, host: Host, name: str, size: tuple[int, int]) -> None:
         super().__init__(host, name, size)
         self._relay: asyncio.Server | None = None
+        self._relay_port = 0
         self._pumps: set[asyncio.Task[None]] = set()
         self._browser: Browser | None = None
         self._playwright: Playwright | None = None
@@ -100,9 +101,12 @@ class Device(BrowserProcess):
         self.running = True
         port = await self._debugging_port(port_file)
         relay, relay_port = await self._start_relay(port)
-        self._relay = relay
+        self._relay, self._relay_port = relay, relay_port
+        await self._attach(playwright)
+
+    async def _attach(self, playwright: Playwright) -> None:
         self._browser = await playwright.chromium.connect_over_cdp(
-            f"http://127.0.0.1:{relay_port}", no_defaults=True, is_local=True
+            f"http://127.0.0.1:{self._relay_port}", no_defaults=True, is_local=True
         )
         for page in self.context.pages:
             self.watch(page)
@@ -180,6 +184,27 @@ class Device(BrowserProcess):
         session = await self.context.new_cdp_session(page)
         await session.send("Page.setWebLifecycleState", {"state": state})
         await session.detach()
+
+    async def crash(self, page: Page) -> Page:
+        """The tab's process dies, as when a phone runs out of memory, and it is loaded again.
+
+        Playwright gives a crashed page up for good, so this attaches anew: every page of this
+        device that was known is to be found anew, too. Gives the tab's.
+        """
+        assert self._playwright is not None, "start() first"
+        url = page.url
+        session = await self.context.new_cdp_session(page)
+        async with page.expect_event("crash"):
+            dying = asyncio.create_task(session.send("Page.crash"))
+        self.problems = [one for one in self.problems if "the page crashed" not in one]
+        await session.send("Page.reload")
+        dying.cancel()
+        before = self._browser
+        await self._attach(self._playwright)
+        if before is not None:
+            await before.close()
+        (again,) = [page for page in self.context.pages if page.url == url]
+        return again
 
     # --- the end ----------------------------------------------------------------------
 

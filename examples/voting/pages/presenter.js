@@ -11,7 +11,7 @@ import { byId, h, setAttribute, setChildren, setText } from "./lib/dom.js";
 import { createJoin } from "./lib/join.js";
 import { newestFirst, plural, rows, voters } from "./lib/polls.js";
 import { createStage } from "./lib/stage.js";
-import { errorInWords, stateInWords } from "./lib/words.js";
+import { errorInWords, outcomeInWords, stateInWords } from "./lib/words.js";
 
 /** @type {import("/ftweb/client.js").Connection | null} */
 let connection = null;
@@ -175,8 +175,9 @@ function onStatus(status) {
  * @param {import("/ftweb/client.js").FtwebStatus} status
  */
 function hostInWords(status) {
-  // The bridge keeps a copy too, but lives on the presenter's own computer.
-  const standby = status.successors.filter((id) => id !== status.hostId && id !== status.bridge).length;
+  // Bridges keep copies too, but run no handlers: they cannot take over for long.
+  const tabs = status.successors.filter((id) => !status.bridges.includes(id));
+  const standby = tabs.filter((id) => id !== status.hostId).length;
   const host = status.hosting
     ? "Hosted by this tab"
     : status.hostId === null
@@ -267,6 +268,10 @@ try {
   } else {
     gate("This is the presenter’s page", "It needs the presenter’s link; this tab has joined the class as a voter.", true);
   }
+  connection.onOutcome((outcome) => {
+    const type = /** @type {{type?: string}} */ (outcome.request).type ?? "";
+    warn(outcomeInWords(outcome, `What this page asked for (${type.replaceAll("_", " ")})`));
+  });
   connection.onStatus(onStatus);
   connection.onState((value) => onState(/** @type {import("./lib/polls.js").State} */ (value)));
 } catch (error) {

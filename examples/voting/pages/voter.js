@@ -11,7 +11,7 @@ import { connect } from "/ftweb/client.js";
 import { createBallot } from "./lib/ballot.js";
 import { byId, h, setAttribute, setChildren, setText } from "./lib/dom.js";
 import { describe, openPolls, pollForVoter, rows, sameChoice } from "./lib/polls.js";
-import { errorInWords, stateInWords } from "./lib/words.js";
+import { errorInWords, outcomeInWords, stateInWords } from "./lib/words.js";
 
 /**
  * How long a reply is believed over a state that does not show it yet. State frames are
@@ -137,6 +137,7 @@ function render() {
     recorded: recordedOn(id),
     sending: vote?.sending ?? null,
     problem: vote?.problem ?? "",
+    provisional: connection.status().provisional,
   });
   setAttribute(byId("keys"), "hidden", poll.kind === "text");
 }
@@ -209,6 +210,22 @@ function fail(error) {
   setText(byId("waiting-text"), errorInWords(error));
 }
 
+/**
+ * An answer that counted at first, but not in the class as a whole: said plainly, until dismissed.
+ *
+ * @param {import("/ftweb/client.js").Outcome} outcome
+ */
+function onOutcome(outcome) {
+  const asked = /** @type {{poll_id?: string, choice?: import("./lib/polls.js").Choice}} */ (outcome.request);
+  const poll = state?.polls[asked.poll_id ?? ""];
+  const choice = poll && asked.choice !== undefined ? `“${describe(poll, asked.choice)}”` : "Your answer";
+  const what = poll ? `Your answer ${choice} to “${poll.question}”` : choice;
+  if (asked.poll_id !== undefined) voteOn(asked.poll_id).acknowledged = null;
+  setText(byId("notice-text"), outcomeInWords(outcome, what));
+  setAttribute(byId("notice"), "hidden", false);
+  render();
+}
+
 /** Number keys choose, for people at a keyboard; they can be turned off (WCAG 2.1.4). */
 function watchKeys() {
   const KEPT = "voting-number-keys";
@@ -243,12 +260,14 @@ function watchKeys() {
 const SLOW_JOIN_MS = 6000;
 
 watchKeys();
+byId("notice-close").addEventListener("click", () => setAttribute(byId("notice"), "hidden", true));
 const slow = setTimeout(() => {
   setText(byId("waiting-title"), "Still joining…");
   setText(byId("waiting-text"), "Is this device in the same Wi-Fi as the class? The page goes on trying.");
 }, SLOW_JOIN_MS);
 try {
   connection = await connect("classroom-vote");
+  connection.onOutcome(onOutcome);
   connection.onStatus(onStatus);
   connection.onState((value) => onState(/** @type {import("./lib/polls.js").State} */ (value)));
 } catch (error) {

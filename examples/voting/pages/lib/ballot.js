@@ -13,7 +13,7 @@ import { KIND_NAMES, describe, mean, plural, voters } from "./polls.js";
 /**
  * @typedef {import("./polls.js").Poll} Poll
  * @typedef {import("./polls.js").Choice} Choice
- * @typedef {{recorded: Choice | null, sending: Choice | null, problem: string}} Mine
+ * @typedef {{recorded: Choice | null, sending: Choice | null, problem: string, provisional: boolean}} Mine
  *
  * @typedef {object} Ballot
  * @property {HTMLElement} element
@@ -114,6 +114,9 @@ function createReceipt(submit) {
 
 /** @param {Poll} poll @param {Mine} mine @param {boolean} open */
 function hintFor(poll, mine, open) {
+  if (mine.provisional && mine.recorded !== null) {
+    return "Part of the class is cut off. Should your answer not count there, this page will say so.";
+  }
   if (!open) return mine.recorded === null ? "Voting is closed. You did not vote." : "Voting is closed.";
   const atOnce = poll.kind === "single" || poll.kind === "rating";
   if (mine.recorded === null) return atOnce ? "Tap an answer to vote." : "Nothing sent yet.";

@@ -8,6 +8,7 @@
 /** @type {Record<string, string>} */
 const STATES = {
   connected: "Connected",
+  provisional: "Part of the class is cut off",
   "taking-over": "Switching host — your vote is kept",
   offline: "You are offline — trying again",
   "no-quorum": "Waiting for the others",
@@ -50,6 +51,20 @@ export function stateInWords(status, presenter = false) {
   // Nobody has hosted yet: there is nothing to be switched.
   if (status.state === "taking-over" && status.term <= 1) return "Getting ready…";
   return (presenter ? PRESENTER_STATES : STATES)[status.state] ?? "Connecting…";
+}
+
+/**
+ * What has become of a request whose first answer did not last: the class had been in two parts,
+ * each went on by itself, and now they have met.
+ *
+ * @param {import("/ftweb/client.js").Outcome} outcome
+ * @param {string} what was asked for, as it may begin a sentence
+ * @returns {string}
+ */
+export function outcomeInWords({ error, before }, what) {
+  const met = "The class was in two parts and is together again.";
+  if (error) return `${met} ${what} does not count after all: ${errorInWords(error)}`;
+  return before.error ? `${met} ${what} counts now.` : `${met} ${what} was answered anew.`;
 }
 
 /**

@@ -8,7 +8,9 @@ from typing import Any
 
 import ftweb
 
-server = ftweb.init_server("ledger", state={"counted": {}}, on_quorum_loss="continue")
+server = ftweb.init_server(
+    "ledger", state={"counted": {}, "ballots": {}}, on_quorum_loss="continue"
+)
 
 
 @server.on_receive
@@ -19,6 +21,10 @@ def receive(message: Any, source: Any) -> Any:
             with server.change() as state:
                 mine = state["counted"].setdefault(message.get("voter", source.client_id), {})
                 mine[number] = mine.get(number, 0) + 1
+            return {"accepted": True}
+        case "ballot":  # one per device, as in a real vote
+            with server.change() as state:
+                state["ballots"][source.device_id] = message["choice"]
             return {"accepted": True}
         case "clear":
             with server.change() as state:
