@@ -212,13 +212,9 @@ async def test_a_phone_reloaded_during_a_takeover(classroom: Classroom) -> None:
         # What this page was told before it went, and what it still had under way.
         await classroom.kill_browser(classroom.presenter)
         told = await reloaded.page.evaluate("votes.report()")
-        print("KILLED", time.monotonic())
         await reloaded.page.reload(wait_until="domcontentloaded")
-        print("RELOADED", time.monotonic())
         await classroom.host_tab()
-        print("HOST", time.monotonic())
         await reloaded.until("s.state === 'connected' && s.hostId && globalThis.votes")
-        print("BACK", time.monotonic())
         await reloaded.page.evaluate("votes.start(10)")
         for tab in phones:
             await tab.until("votes.acknowledged.length > 20")
@@ -238,7 +234,7 @@ async def test_a_phone_that_crashes_twice_votes_on_without_a_replica(
     phone = classroom.phone_tabs[0]
     for crashes in (1, 2):
         await phone.until("s.ready")
-        phone.page = await phone.device.crash(phone.page)
+        phone.handle = await phone.device.crash(phone.page)
         await phone.until("s.state === 'connected' && s.hostId")
         assert await phone.send({"type": "vote", "n": crashes}) == {"accepted": True}
     await phone.until("s.error?.code === 'node_failed'")
