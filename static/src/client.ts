@@ -18,13 +18,13 @@ import {
   withoutPresenter,
   type Place,
 } from "./keys";
-import { joining, type Connection, type Unsubscribe } from "./page";
+import { joining, type Connection, type Outcome, type Unsubscribe } from "./page";
 import type * as Qr from "./qr";
 import type * as Rtc from "./rtc";
 import { NOTHING_KNOWN, toStatus } from "./status";
 
 export { ConnectError, RequestError };
-export type { Connection, FtwebStatus };
+export type { Connection, FtwebStatus, Outcome };
 
 /** Put in by the build: the folder of this build's workers. */
 declare const FTWEB_BUILD: string;

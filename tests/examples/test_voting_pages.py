@@ -25,7 +25,7 @@ VOTER = ["index.html", "base.css", "voter.css", "voter.js", "icon.svg"]
 VOTER_MODULES = ["answer.js", "ballot.js", "dom.js", "options.js", "polls.js", "words.js"]
 
 HANDLES = {
-    "voter": "poll-question option my-vote tally status submit-vote text-answer",
+    "voter": "poll-question option my-vote tally status submit-vote text-answer notice",
     "presenter": "join-qr join-url participants new-question new-option create-poll close-poll"
     " export-csv reopen-poll show-results hide-results kind poll-question tally status",
 }
