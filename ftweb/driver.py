@@ -64,7 +64,7 @@ class Driver:
 
     @property
     def node_id(self) -> NodeId:
-        """The replica's id."""
+        """The replica's id, now."""
         return self.replica.node_id
 
     @property
@@ -91,9 +91,9 @@ class Driver:
         """Take in a frame for this node; dealt with in the loop's next turn."""
         self.replica.receive(frame)
 
-    def begin(self, beginning: Saved) -> None:
-        """Leave this epoch for a newer one that begins here (see the replica's method)."""
-        self.replica.begin(beginning)
+    def begin(self, beginning: Saved, *, node_id: NodeId | None = None) -> None:
+        """Leave this epoch for another (see the replica's method)."""
+        self.replica.begin(beginning, node_id=node_id)
 
     def hand_over(self) -> None:
         """Start giving the lead to the next in succession, if this node leads. Requests wait."""

@@ -28,6 +28,13 @@ lost                  bridge → node      that node has just gone: a hint, neve
 forward               bridge → host      a request with its source, for (epoch, term) only
 raft                  node → node        consensus, relayed without being looked into
 signal                client → client    half of what opens a data channel between two tabs
+link_hello            bridge → bridge    link up: who asks, and a nonce to be proved against
+link_challenge        bridge → bridge    the other nonce, and the proof of the one asked
+link_proof            bridge → bridge    the proof of the one who asked
+link_welcome          bridge → bridge    linked: what a newcomer has to know of the server
+link_state            bridge → bridges   which nodes and clients are behind that bridge
+routed                bridge → bridge    a frame for a node or bridge further on
+link_epoch            bridge → bridge    what two histories of one server tell one another
 ====================  =================  ====================================================
 """
 
@@ -46,6 +53,12 @@ Id = Annotated[str, msgspec.Meta(min_length=1, max_length=ID_CHARS)]
 
 Secret = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{32}$")]
 """A key or token: 128 random bits as hex digits."""
+
+Proof = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+"""An HMAC-SHA-256 as hex digits (:mod:`ftweb.relay.handshake`)."""
+
+Url = Annotated[str, msgspec.Meta(max_length=256)]
+"""An origin, ``http://ADDRESS:PORT``."""
 
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**53 - 1)]
 """A counter, index or term: what JavaScript's numbers hold exactly."""
@@ -224,7 +237,7 @@ class BridgeAddress(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     """A bridge that pages may connect to."""
 
     node_id: Id
-    urls: list[Annotated[str, msgspec.Meta(max_length=256)]]
+    urls: list[Url]
     """Origins, ``http://ADDRESS:PORT``, best first."""
     clients: Count = 0
     """How many are connected to it: whoever must move chooses the one with fewest."""
@@ -360,9 +373,104 @@ class Signal(_Frame, frozen=True, tag="signal"):
     """The node in the sender's tab; filled in by the relay."""
 
 
+# --- links between bridges ----------------------------------------------------------------
+
+
+class LinkHello(_Frame, frozen=True, tag="link_hello"):
+    """The first frame on ``/ftweb/link``, of the bridge that opened it."""
+
+    version: Count
+    bridge: Id
+    """The bridge's own id: random, kept in its data directory, the same after a restart."""
+    start: Count
+    """When its process began, in milliseconds since 1970: a later start replaces an earlier one."""
+    nonce: Secret
+    guid: str
+    """The server that it belongs to; empty for a newcomer that knows the presenter token only."""
+
+
+class LinkChallenge(_Frame, frozen=True, tag="link_challenge"):
+    """The answer to ``link_hello``: the bridge that was asked proves itself first."""
+
+    version: Count
+    bridge: Id
+    start: Count
+    nonce: Secret
+    proof: Proof
+
+
+class LinkProof(_Frame, frozen=True, tag="link_proof"):
+    """The bridge that asked proves itself. The presenter token itself is never sent."""
+
+    proof: Proof
+
+
+class LinkWelcome(_Frame, frozen=True, tag="link_welcome"):
+    """The link is up; both go on with their ``link_state``."""
+
+    guid: Id
+    name: str
+    join_token: str
+    bundle: str
+    """SHA-256 of the app bundle, to be fetched over HTTP from the same address."""
+    presenter_page: str
+    """Where the presenter's page is: ``/presenter.html`` or ``/``."""
+    on_quorum_loss: Literal["wait", "continue"] = "wait"
+    epoch: Count = 0
+
+
+class Neighbour(msgspec.Struct, frozen=True, kw_only=True):
+    """A bridge that is linked directly."""
+
+    bridge: Id
+    rtt: Duration
+
+
+class LinkState(_Frame, frozen=True, tag="link_state"):
+    """What one bridge tells all others; passed on by each, once. The latest counts."""
+
+    bridge: Id
+    start: Count
+    seq: Count
+    """Of this start; higher is later."""
+    node_id: Id
+    """Of the bridge's own node, now."""
+    epoch: Count
+    now: Duration
+    """The teller's clock, to which the ``since`` of its nodes refers."""
+    neighbours: list[Neighbour]
+    nodes: list[NodeInfo]
+    """Its own node first, then the best of those behind its sockets."""
+    urls: list[Url]
+    """Origins at which pages reach it, best first."""
+    clients: Count = 0
+    devices: list[Annotated[str, msgspec.Meta(max_length=16)]] = []
+    """The beginnings of the ids of the devices at it: to count each once."""
+    history: Any = None
+    """A summary of its lineage (the meeting of two epochs)."""
+
+
+class Routed(_Frame, frozen=True, tag="routed"):
+    to: Id
+    """A node, or a bridge by its own id."""
+    hops: Count
+    """Links that it has passed."""
+    frame: msgspec.Raw
+    """The frame itself; only the last bridge decodes it."""
+
+
+class LinkEpoch(_Frame, frozen=True, tag="link_epoch"):
+    """Between two bridges of one server whose epochs differ."""
+
+    sender: Id
+    """The bridge's own id."""
+    body: dict[str, Any]
+
+
 type Frame = (
     Hello | Welcome | Error | Ping | Pong | Bye
     | OpenSession | Session | Request | Reply | Outcome | Message
     | State | Change | Resync | Status
     | NodeUp | NodeUpdate | NodeDown | Directory | Lost | Forward | Raft | Signal
+    | LinkHello | LinkChallenge | LinkProof | LinkWelcome | LinkState | Routed | LinkEpoch
 )  # fmt: skip

@@ -199,6 +199,34 @@ SIGNAL_CANDIDATES: Final = 32
 SIGNAL_ADDRESSES: Final = 4
 """Addresses that are added for each of them: a laptop with Wi-Fi, cable and their like."""
 
+# --- links between bridges ------------------------------------------------------------------
+
+LINKED_BRIDGES: Final = 16
+"""Bridges of one server: a laptop in each corner of a hall is four. What each tells goes to all."""
+
+LINK_HOPS: Final = 8
+"""Links that a frame may pass. Routes are short; while two bridges do not agree yet about who is
+where, this ends what goes round in circles."""
+
+LINK_NODES: Final = 64
+"""Nodes that a bridge tells the others of: the members and the next best. Five of all become
+members; the rest of a lecture hall would only make each ``link_state`` longer."""
+
+LINK_STATES_PER_SECOND: Final = 10
+"""How often a bridge tells of those who come, at most. Losses do not wait for it."""
+
+LINK_FRAMES_PER_SECOND: Final = 20_000
+"""Frames a second over one link, averaged over RATE_BURST_SECONDS: consensus and requests of
+everybody at the other side (``REPLICA_FRAMES_PER_SECOND`` for each of five members)."""
+
+LINK_PING_SECONDS: Final = 0.25
+"""How often bridges ping one another."""
+
+LINK_SILENCE_SECONDS: Final = 1.25
+"""A link on which nothing came for so long is down. Below the election timeout, so that a laptop
+whose network is gone is replaced as soon as a tab that fell silent would be; four pings, so that a
+bridge that writes to a slow disk is not given up."""
+
 # --- HTTP ---------------------------------------------------------------------------------
 
 HTTP_HEADER_BYTES: Final = 16 * 1024

@@ -213,11 +213,14 @@ class Replica:
                 break
         self._wake()
 
-    def begin(self, beginning: Saved) -> None:
-        """Leave this epoch for a newer one that begins here.
+    def begin(self, beginning: Saved, *, node_id: NodeId | None = None) -> None:
+        """Leave this epoch for another, that begins here or is to be joined.
 
         Args:
-            beginning: what the new epoch begins with; it is saved first.
+            beginning: what the new epoch begins with; it is saved first. ``Saved.nothing``
+                joins an epoch from nothing.
+            node_id: be this node from now on: ids are never used again, so whoever may meet
+                members of the epoch that it left needs another.
 
         Raises:
             StorageError: it could not be saved, and the old epoch stands.
@@ -229,8 +232,12 @@ class Replica:
             entries=beginning.entries,
         )
         self._stop_hosting()
+        if node_id is not None:
+            self.node_id = node_id
         self._take_up(beginning)
+        self._status = self._current_status()
         self._listener.restored()
+        self._listener.status(self._status)
         self._wake()
 
     def next_deadline(self) -> float:
@@ -322,11 +329,9 @@ class Replica:
     def _enter_epoch(self, epoch: int) -> None:
         """Join a newer history from nothing: what this one held and did not pass on ends here."""
         self._stop_hosting()
-        newcomer = self.epoch == 0
         self._storage.save(epoch=epoch)
         self._take_up(Saved.nothing(epoch=epoch))
-        if not newcomer:
-            self._listener.restored()
+        self._listener.restored()
 
     def _drain(self) -> None:
         while (ready := self.node.ready()) is not None:

@@ -183,14 +183,12 @@ class Assets:
         if asset is None:
             await _plain(send, 404, "There is nothing at this address.")
             return
-        accepted, if_none_match, host = b"", b"", b""
+        accepted, if_none_match = b"", b""
         for name, value in scope["headers"]:
             if name == b"accept-encoding":
                 accepted = value
             elif name == b"if-none-match":
                 if_none_match = value
-            elif name == b"host":
-                host = value
         use_gzip = asset.gzipped is not None and accepts_gzip(accepted)
         body = asset.gzipped if use_gzip and asset.gzipped is not None else asset.body
         etag = asset.etag[:-1] + b'-gzip"' if use_gzip else asset.etag
@@ -198,7 +196,7 @@ class Assets:
             (b"cache-control", asset.cache),
             (b"etag", etag),
             (b"vary", b"accept-encoding"),
-            (b"content-security-policy", policy(scope["path"], asset.media_type, host)),
+            (b"content-security-policy", policy(scope["path"], asset.media_type)),
         ]
         if _matches(if_none_match, etag):
             await send({"type": "http.response.start", "status": 304, "headers": headers})
@@ -226,30 +224,28 @@ class Assets:
             await send({"type": "http.response.body", "body": b""})
 
 
-def policy(path: str, media_type: str, host: bytes) -> bytes:
+def policy(path: str, media_type: str) -> bytes:
     """The Content-Security-Policy of a response.
 
-    ``'self'`` covers WebSockets of the same host and port in current browsers; the address is
-    named as well for those that took it to mean ``http`` only. A worker's script carries the
-    worker's own policy; ``'wasm-unsafe-eval'`` lets Pyodide compile WebAssembly and nothing else.
+    WebSockets may go anywhere (``ws:``): to bridges that are not known yet when the page is
+    loaded, under which it has to go on when its own is gone. Nothing can be fetched from elsewhere.
+    A worker's script carries the worker's own policy; ``'wasm-unsafe-eval'`` lets Pyodide compile
+    WebAssembly and nothing else.
 
     Args:
         path: the request's.
         media_type: of the response.
-        host: the Host header, already checked.
     """
-    sockets = b"ws://" + host
     if media_type.startswith("text/html"):
         return (
             b"default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self';"
-            b" img-src 'self' data: blob:; connect-src 'self' " + sockets + b"; worker-src 'self';"
+            b" img-src 'self' data: blob:; connect-src 'self' ws:; worker-src 'self';"
             b" object-src 'none'; base-uri 'none'; frame-ancestors 'none'; form-action 'self'"
         )
     if media_type.startswith("text/javascript") and path.startswith("/ftweb/"):
         return (
-            b"default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; connect-src 'self' "
-            + sockets
-            + b"; worker-src 'self'; base-uri 'none'; frame-ancestors 'none'"
+            b"default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; connect-src 'self' ws:;"
+            b" worker-src 'self'; base-uri 'none'; frame-ancestors 'none'"
         )
     # An SVG or XML file opened by itself is a document that could run scripts.
     return b"default-src 'none'; style-src 'unsafe-inline'; sandbox; frame-ancestors 'none'"

@@ -75,7 +75,34 @@ def make_bundle(app_dir: Path) -> Bundle:
         raise AppLoadError(
             f"{error.filename or app_dir} cannot be read: {error.strerror}."
         ) from error
-    data = _zip(contents)
+    return _bundle(_zip(contents), contents)
+
+
+def read_bundle(data: bytes, *, sha256: str) -> Bundle:
+    """Take a bundle that another bridge served.
+
+    Args:
+        data: what came.
+        sha256: what was asked for.
+
+    Raises:
+        AppLoadError: ``app_broken``: it is another file, too large, or not made by rules 1 and 2.
+    """
+    if len(data) > BUNDLE_BYTES or hashlib.sha256(data).hexdigest() != sha256:
+        raise AppLoadError("The app that came from the other bridge is not what it announced.")
+    contents: dict[str, bytes] = {}
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            if sum(info.file_size for info in archive.infolist()) > BUNDLE_BYTES:
+                raise AppLoadError("The app that came from the other bridge is too large.")
+            for info in archive.infolist():
+                contents[info.filename] = archive.read(info)
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, OSError) as error:
+        raise AppLoadError(f"The app that came from the other bridge is damaged: {error}") from None
+    return _bundle(data, contents)
+
+
+def _bundle(data: bytes, contents: Mapping[str, bytes]) -> Bundle:
     return Bundle(
         sha256=hashlib.sha256(data).hexdigest(),
         data=data,

@@ -3,6 +3,9 @@
 The identity of a server is its GUID and its two tokens. They live in ``identity.json`` in the
 data directory, readable by its owner only: a QR code that was printed or photographed stays
 valid after a restart. Whoever deletes that file has a new server.
+
+Several bridges of one server share that identity. What tells them apart is the *bridge id*, in a
+file of its own: it stays the same over restarts, unlike the id of the bridge's node.
 """
 
 from __future__ import annotations
@@ -15,10 +18,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from ftweb.bridge.bundle import Bundle
 from ftweb.core import Settings
 from ftweb.errors import StorageError
 
 IDENTITY_FILE = "identity.json"
+BRIDGE_ID_FILE = "bridge-id"
 
 _HEX = re.compile(r"[0-9a-f]{32}")
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{16,64}")
@@ -45,11 +50,17 @@ class BridgeConfig:
     name: str
     """The server's name, shown to people and published over mDNS."""
     identity: Identity = field(repr=False)
-    app_dir: Path
-    """Holds ``app.py`` and ``pages/``."""
+    bridge_id: str
+    """Which of the server's bridges this is; see the module."""
+    app_dir: Path | None
+    """Holds ``app.py`` and ``pages/``; None for a bridge that joined others: it has ``bundle``."""
     data_dir: Path
     initial_state: Any
     """The app's state before anything happened; used only when a history begins."""
+    bundle: Bundle | None = None
+    """The app as it was fetched from another bridge."""
+    links: tuple[str, ...] = ()
+    """Origins of other bridges of this server, to link with."""
     host: str = "0.0.0.0"
     port: int = 8765
     """0 lets the system choose."""
@@ -66,7 +77,9 @@ class BridgeConfig:
     """The times of the consensus core."""
 
     @classmethod
-    def create(cls, *, name: str, app_dir: Path, data_dir: Path, **rest: Any) -> BridgeConfig:
+    def create(
+        cls, *, name: str, app_dir: Path | None, data_dir: Path, **rest: Any
+    ) -> BridgeConfig:
         """A configuration with the identity that the data directory holds, or a new one.
 
         Args:
@@ -81,6 +94,7 @@ class BridgeConfig:
         return cls(
             name=name,
             identity=load_identity(data_dir),
+            bridge_id=load_bridge_id(data_dir),
             app_dir=app_dir,
             data_dir=data_dir,
             **rest,
@@ -90,6 +104,30 @@ class BridgeConfig:
     def guid(self) -> str:
         """The server's identity on the wire."""
         return self.identity.guid
+
+
+def load_bridge_id(data_dir: Path) -> str:
+    """Read the bridge id kept in a data directory, or make and keep a new one: 32 hex digits.
+
+    Raises:
+        StorageError: ``storage_failed``: the directory cannot be read or written.
+    """
+    path = data_dir / BRIDGE_ID_FILE
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True)
+        found = path.read_text(encoding="ascii").strip() if path.exists() else ""
+        if _HEX.fullmatch(found):
+            return found
+        made = secrets.token_hex(16)
+        temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+        temporary.write_text(f"{made}\n", encoding="ascii")
+        temporary.replace(path)
+    except (OSError, UnicodeDecodeError) as error:
+        raise StorageError(
+            f"The file {path} cannot be used: {error}. Give another data directory, or make it"
+            " writable."
+        ) from error
+    return made
 
 
 def load_identity(data_dir: Path) -> Identity:

@@ -6,6 +6,8 @@
 2. **Origin** (against cross-site WebSockets and posts): on WebSockets and on every method but
    GET and HEAD an ``Origin``, if there is one, must be ``http://`` and an allowed host. A
    browser always sends one there; a Python client sends none, and still needs the token.
+   On WebSockets it may also be exactly an origin of another bridge of this server, one that a
+   proven link told of: a page comes over when its own bridge is gone.
    Anything else is answered 403 (``bad_origin``).
 3. Both are decided in a pure ASGI middleware in front of everything, on ``scope`` as the server
    parsed it, never on a URL rebuilt from it.
@@ -64,10 +66,15 @@ class AllowedHosts:
         self._monotonic = monotonic
         self._ips = _canonical(self._read_ips())
         self._read_at = monotonic()
+        self._linked: frozenset[bytes] = frozenset()
 
     def add_name(self, name: str) -> None:
         """Allow another host name: the one under which mDNS publishes this bridge."""
         self._names.add(name.lower().rstrip("."))
+
+    def set_linked(self, origins: Iterable[str]) -> None:
+        """The origins of the other bridges of this server, also of those that are gone."""
+        self._linked = frozenset(origin.encode("ascii", "replace") for origin in origins)
 
     def allows_host(self, value: bytes | None) -> bool:
         """Whether the value of a Host header is one of ours. Never raises."""
@@ -86,6 +93,10 @@ class AllowedHosts:
         """Whether an Origin header names a page that this bridge served."""
         scheme, found, rest = value.partition(b"://")
         return bool(found) and scheme == b"http" and self.allows_host(rest)
+
+    def allows_page(self, value: bytes) -> bool:
+        """Whether an Origin header names a page that this or a linked bridge served."""
+        return value in self._linked or self.allows_origin(value)
 
     def owns_ip(self, ip: str) -> bool:
         """Whether an address is one of this machine's own, loopback included."""
@@ -143,7 +154,9 @@ class Guard:
             )
         if scope["type"] == "websocket" or scope["method"] not in ("GET", "HEAD"):
             origins = [value for name, value in scope["headers"] if name == b"origin"]
-            if len(origins) > 1 or not all(self._hosts.allows_origin(o) for o in origins):
+            socket = scope["type"] == "websocket"
+            allows = self._hosts.allows_page if socket else self._hosts.allows_origin
+            if len(origins) > 1 or not all(allows(origin) for origin in origins):
                 return 403, "bad_origin", "Pages of other origins may not connect."
         return None
 

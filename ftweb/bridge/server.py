@@ -14,20 +14,22 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
-import hashlib
 import logging
 import random
+import secrets
 import signal
 import socket
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import uvicorn
 from starlette.applications import Starlette
 from starlette.routing import Mount, Route, WebSocketRoute
 
+from ftweb import frames
 from ftweb.bridge import health, hostpage
 from ftweb.bridge.addresses import shown_addresses, url
 from ftweb.bridge.assets import Assets, find_runtime
@@ -39,6 +41,7 @@ from ftweb.bridge.continuing import Continuing
 from ftweb.bridge.files import Files
 from ftweb.bridge.forwarding import Forwarder
 from ftweb.bridge.front import Front
+from ftweb.bridge.linking import LINK_PATH, Dialer, LinkEndpoint, new_nonce
 from ftweb.bridge.publishing import Publisher, Record, host_name
 from ftweb.bridge.security import AllowedHosts, Guard
 from ftweb.bridge.sockets import Sockets
@@ -49,7 +52,10 @@ from ftweb.driver import Clock, Driver
 from ftweb.errors import FtwebError
 from ftweb.limits import FRAME_BYTES, HTTP_CONCURRENCY, HTTP_HEADER_BYTES, UNSENT_BYTES
 from ftweb.relay.connection import Registry
-from ftweb.relay.relay import Here, Hosting, Relay
+from ftweb.relay.handshake import Me
+from ftweb.relay.here import Here, Hosting
+from ftweb.relay.relay import Relay
+from ftweb.storage import Saved
 
 _log = logging.getLogger(__name__)
 
@@ -91,7 +97,7 @@ async def serve(config: BridgeConfig, *, on_ready: Callable[[Started], None]) ->
         StorageError: the data directory or the replica in it is not usable.
         FtwebError: ``port_in_use`` or ``cannot_listen``.
     """
-    bundle = make_bundle(config.app_dir)
+    bundle = config.bundle or make_bundle(config.app_dir or Path())
     assets = Assets(runtime_dir=config.runtime_dir or find_runtime(), bundle=bundle)
     async with contextlib.AsyncExitStack() as stack:
         storage = stack.enter_context(SqliteStorage(config.data_dir / DATABASE_FILE))
@@ -102,14 +108,18 @@ async def serve(config: BridgeConfig, *, on_ready: Callable[[Started], None]) ->
             name=config.name,
             bundle=bundle.sha256,
             initial_state=config.initial_state,
+            bridge=config.bridge_id,
         )
-        node_id = begin_epoch(storage, genesis, data_dir=config.data_dir)
+        if config.app_dir is None and storage.load() is None:
+            node_id = NodeId(secrets.token_hex(16))  # joins whatever epoch the others have
+        else:
+            node_id = begin_epoch(storage, genesis, data_dir=config.data_dir)
         started = _started(config, port, home=_home(bundle))
         bridge = _Bridge(
             config=config,
             started=started,
             assets=assets,
-            bundle=bundle.sha256,
+            bundle=bundle,
             storage=storage,
             node_id=node_id,
             genesis=genesis,
@@ -127,7 +137,7 @@ class _Bridge:
         config: BridgeConfig,
         started: Started,
         assets: Assets,
-        bundle: str,
+        bundle: Bundle,
         storage: SqliteStorage,
         node_id: NodeId,
         genesis: Genesis,
@@ -144,20 +154,28 @@ class _Bridge:
         self._hosts = AllowedHosts(
             port=started.port, names=[host_name(config.name).rstrip("."), *_names(config.host)]
         )
+        start = time.time_ns() // 1_000_000
+        here = Here(
+            bridge=config.bridge_id,
+            device_id=config.bridge_id,
+            name=config.name,
+            guid=config.guid,
+            bundle=bundle.sha256,
+            runtime_url=assets.runtime_url,
+            join_url=started.join_url,
+            urls=tuple(address.rstrip("/") for address in started.urls),
+            start=start,
+        )
         self._relay = Relay(
-            here=Here(
-                node_id=node_id,
-                device_id=_bridge_device(config.guid),
-                name=config.name,
-                guid=config.guid,
-                bundle=bundle,
-                runtime_url=assets.runtime_url,
-                join_url=started.join_url,
-            ),
+            here=here,
             registry=self._registry,
             loop=loop,
             on_hosting=self._on_hosting,
+            on_bridge=self._on_bridge,
         )
+        self._bundle = bundle
+        self._start = start
+        self._dialer = Dialer(links=self._relay.links, me=self._me, own=here.urls)
         self._driver = Driver(
             node_id=node_id,
             storage=storage,
@@ -178,6 +196,9 @@ class _Bridge:
             own_addresses=lambda: shown_addresses(config.host),
         )
         self._relay.attach(self._driver)
+        linking = LinkEndpoint(
+            registry=self._registry, links=self._relay.links, me=self._me, welcome=self._welcome
+        )
         self._channels = Channels(
             registry=self._registry,
             identity=config.identity,
@@ -194,6 +215,7 @@ class _Bridge:
                 Route("/healthz", health.endpoint(self._report), methods=["GET"]),
                 WebSocketRoute("/ftweb/socket", self._sockets),
                 WebSocketRoute("/ftweb/http", self._channels),
+                WebSocketRoute(LINK_PATH, linking),
                 Mount("/ftweb/files", app=self._files),
                 Mount("/", app=assets),
             ]
@@ -219,7 +241,8 @@ class _Bridge:
                 watch = tasks.create_task(self._sockets.watch(), name="watch sockets")
                 files = tasks.create_task(self._files.run(), name="files")
                 try:
-                    async with self._published():
+                    async with self._dialer, self._published():
+                        self._dialer.add(self._config.links)
                         on_ready(self._started)
                         await stop.wait()
                         _log.info("Stopping.")
@@ -276,6 +299,46 @@ class _Bridge:
             self._continuing.quorum(hosting.quorum)
         if self._publisher is not None:
             self._publisher.update(epoch=hosting.epoch, term=hosting.term, node=hosting.host)
+
+    # --- links ------------------------------------------------------------------------------
+
+    def _me(self) -> Me:
+        return Me(
+            bridge=self._config.bridge_id,
+            start=self._start,
+            nonce=new_nonce(),
+            presenter_token=self._config.identity.presenter_token,
+            guid=self._config.guid,
+        )
+
+    def _welcome(self) -> frames.LinkWelcome:
+        config = self._config
+        own_page = "presenter.html" in self._bundle.pages
+        return frames.LinkWelcome(
+            guid=config.guid,
+            name=config.name,
+            join_token=config.identity.join_token,
+            bundle=self._bundle.sha256,
+            presenter_page="/presenter.html" if own_page else "/",
+            on_quorum_loss=config.on_quorum_loss,
+            epoch=self._driver.epoch,
+        )
+
+    def _on_bridge(self, state: frames.LinkState) -> None:
+        """Another bridge can be reached, or is in another epoch."""
+        known = self._relay.links.routes.ever
+        self._hosts.set_linked(origin for each in known for origin in each.urls)
+        self._dialer.learn()
+        if 0 < self._driver.epoch < state.epoch:
+            self._join_epoch(state.epoch)
+
+    def _join_epoch(self, epoch: int) -> None:
+        """Give up this bridge's epoch for a higher one, as a newcomer."""
+        _log.warning("Another bridge of this server is in a later epoch; joining that.")
+        try:
+            self._driver.begin(Saved.nothing(epoch=epoch), node_id=NodeId(secrets.token_hex(16)))
+        except FtwebError as error:
+            _log.error("The other epoch could not be joined: %s", error)
 
     def _begin_epoch(self) -> None:
         if self._replica_ended or self._driver.status.failed:
@@ -405,11 +468,6 @@ def _started(config: BridgeConfig, port: int, *, home: str) -> Started:
 def _names(host: str) -> list[str]:
     """A listening address that is a name is one by which the bridge may be addressed."""
     return [host] if host and not host[0].isdigit() and ":" not in host else []
-
-
-def _bridge_device(guid: str) -> str:
-    """What this bridge and the tabs of its machine share: they end together."""
-    return hashlib.sha256(f"ftweb bridge\0{guid}\0{socket.gethostname()}".encode()).hexdigest()[:32]
 
 
 def _raise_descriptor_limit() -> None:

@@ -97,7 +97,7 @@ async def _serve(config: BridgeConfig, options: RunOptions) -> None:
     watching: list[asyncio.Task[None]] = []
 
     def ready(started: Started) -> None:
-        started = with_presenter_page(started, config.app_dir)
+        started = with_presenter_page(started, options.app_dir)
         if options.as_json:
             click.echo(banner.as_json(started, data_dir=str(config.data_dir)))
         else:

@@ -11,5 +11,10 @@ In dependency order::
     stream       what clients get from the replica
     signaling    what opens data channels between tabs
     directory    which nodes are reachable, and which have just gone
+    requests     requests on their way from a client to the host
+    handshake    how two bridges prove that they belong together
+    routes       which bridge is where, and the least costly way there
+    links        links to other bridges: what they carry, and when one is given up
+    here         what a relay tells of itself, and of who hosts
     relay        where each frame goes
 """

@@ -15,7 +15,7 @@ Rules:
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from ftweb import codec
@@ -31,6 +31,8 @@ CLOSE_CODES = {
     "bad_token": 4401,
     "hello_timeout": 4408,
     "version_mismatch": 4409,
+    "other_server": 4409,
+    "same_bridge": 4409,
     "rate_limited": 4429,
     "too_many_connections": 4503,
     "slow_reader": 1013,
@@ -159,6 +161,11 @@ class Registry:
 
     def __len__(self) -> int:
         return len(self._clients)
+
+    @property
+    def devices(self) -> Collection[str]:
+        """Their ids, each once."""
+        return self._devices.keys()
 
     @property
     def participants(self) -> int:

@@ -8,15 +8,18 @@
    quick. It is a hint; members decide for themselves.
 3. A tab on the bridge's own machine counts as the same device as the bridge: they end together,
    whichever browser profile the tab is in.
+4. It lists the nodes behind all bridges that can be reached. The others tell of at most LINK_NODES
+   of theirs: their members, then the best of the rest.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Final
 
 from ftweb import codec, frames
+from ftweb.limits import LINK_NODES
 from ftweb.relay.connection import Connection, Registry
 from ftweb.relay.wire import Prepared
 
@@ -24,30 +27,36 @@ DIRECTORY_SECONDS: Final = 0.1
 """Least time between two directories: a class that joins at once costs ten a second, not one
 per phone. Losses do not wait for it."""
 
+SINCE_BASE: Final = 1e9
+"""What the clock of ``since`` shows when a bridge starts: nodes of a bridge that was there before
+are older than that, and times on the wire are never negative."""
+
 
 class NodeDirectory:
     """Tells the bridge's own node, and the nodes behind its sockets, who is there.
 
     Args:
-        node_id: of the bridge's own node.
+        node_id: gives the id of the bridge's own node.
         device_id: of the bridge's machine.
         bridge: the bridge's own id.
         registry: of the connections.
         loop: runs the timer.
         to_own_node: hands a frame to the bridge's own node.
-        leader: gives the connection behind which the leader runs, if there is one.
+        leader: gives the connection behind which the leader runs, if it runs here.
+        elsewhere: gives the nodes behind other bridges.
     """
 
     def __init__(
         self,
         *,
-        node_id: str,
+        node_id: Callable[[], str],
         device_id: str,
         bridge: str = "",
         registry: Registry,
         loop: asyncio.AbstractEventLoop,
         to_own_node: Callable[[frames.Frame], None],
         leader: Callable[[], Connection | None],
+        elsewhere: Callable[[], Iterable[frames.NodeInfo]] = tuple,
     ) -> None:
         self._node_id = node_id
         self._device_id = device_id
@@ -56,6 +65,8 @@ class NodeDirectory:
         self._loop = loop
         self._to_own_node = to_own_node
         self._leader = leader
+        self._elsewhere = elsewhere
+        self._started_at = loop.time()
         self._timer: asyncio.TimerHandle | None = None
         self._sent_at = float("-inf")
 
@@ -84,9 +95,10 @@ class NodeDirectory:
     def _send(self) -> None:
         self._timer = None
         self._sent_at = self._loop.time()
-        nodes = [self._own()]
-        nodes += [self._info(c) for c in self._registry.nodes() if not c.wire.closing]
-        directory = frames.Directory(nodes=nodes)
+        here = self._here()
+        known = {info.node_id for info in here}
+        elsewhere = [info for info in self._elsewhere() if info.node_id not in known]
+        directory = frames.Directory(nodes=here + elsewhere)
         self._to_own_node(directory)
         leader = self._leader()
         if leader is not None:
@@ -95,14 +107,35 @@ class NodeDirectory:
             if connection is not leader and connection.node and connection.node.leads:
                 connection.send(directory)
 
+    def best(self, members: Collection[str]) -> list[frames.NodeInfo]:
+        """The nodes here of which other bridges are told (rule 4), the bridge's own first."""
+        own, *tabs = self._here()
+        tabs.sort(
+            key=lambda info: (
+                info.node_id not in members,
+                not info.local,
+                not info.visible,
+                info.since,
+            )
+        )
+        return [own, *tabs[: LINK_NODES - 1]]
+
+    def now(self) -> float:
+        """The clock of ``since``, in milliseconds."""
+        return SINCE_BASE + (self._loop.time() - self._started_at) * 1000
+
+    def _here(self) -> list[frames.NodeInfo]:
+        tabs = [self._info(c) for c in self._registry.nodes() if not c.wire.closing]
+        return [self._own(), *tabs]
+
     def _own(self) -> frames.NodeInfo:
         return frames.NodeInfo(
-            node_id=self._node_id,
+            node_id=self._node_id(),
             device_id=self._device_id,
             kind="bridge",
             local=True,
             visible=True,
-            since=0.0,
+            since=SINCE_BASE,
             rtt=0.0,
             bridge=self._bridge,
         )

@@ -1,85 +1,49 @@
 """Where each frame goes.
 
-1. **Consensus** frames go by their addressee: to the bridge's own replica, or to the socket
-   behind which that node runs. A frame that claims another sender than the node behind its
-   socket, or another epoch than the present one, goes nowhere.
-2. **Requests** go to the host of the (epoch, term) that the bridge's own replica knows, with the
-   source that the bridge vouches for. Without a host they are dropped, and so is what the host
-   does not answer: clients repeat. Nothing is queued here. A reply that the replica already has
-   is given at once.
-3. **Who is reachable** is told as :mod:`ftweb.relay.directory` has it.
+1. **Consensus** frames go by their addressee: to the bridge's own replica, to the socket behind
+   which that node runs, or over a link towards the bridge that has it. A frame that claims another
+   sender than the node behind its socket, or another epoch than the present one, goes nowhere. A
+   replica that belongs to no epoch yet takes the first that speaks to it.
+2. **Requests** go to the host, wherever it is (:mod:`ftweb.relay.requests`).
+3. **Who is reachable** is told as :mod:`ftweb.relay.directory` has it, here and by links.
 4. **Signals** go from client to client as :mod:`ftweb.relay.signaling` has it.
 5. What clients are told is what the replica has applied (:mod:`ftweb.relay.stream`), and who
-   hosts as the replica sees it. A host whose socket is gone is none.
+   hosts as the replica sees it. A host that cannot be reached is none.
+6. A node's frames are delivered here or passed on, never both, and links carry each once. Should
+   a request come twice all the same, sessions make it one.
+
+The meeting of two histories hooks in here. ``on_bridge`` is called whenever another bridge that
+can be reached is new, or its node, epoch or ``history`` changed; ``history`` gives what the others
+are told of ours (call :meth:`Relay.tell` when it changed); :meth:`Relay.send_epoch` sends another
+bridge a ``link_epoch`` frame, which calls ``on_link_epoch`` there; :meth:`Relay.replay` sends a
+request of the epoch that ended to the present host.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Final
-
-import msgspec
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
 
 from ftweb import codec, frames
-from ftweb.app import Effect, Machine, Replied
+from ftweb.app import Effect, Replied
 from ftweb.core import NodeId
 from ftweb.driver import Driver, NodeStatus
 from ftweb.errors import FrameError
-from ftweb.limits import (
-    FRAME_BYTES,
-    HANDLER_SECONDS,
-    JSON_DEPTH,
-    JSON_KEY_CHARS,
-    PAYLOAD_BYTES,
-    PENDING_REQUESTS,
-    PING_SECONDS,
-)
 from ftweb.relay.connection import Connection, NodeHere, Registry
 from ftweb.relay.directory import NodeDirectory
-from ftweb.relay.inflight import InFlight, Key
+from ftweb.relay.here import Here, Hosting, welcome
+from ftweb.relay.links import Links
+from ftweb.relay.requests import Requests
 from ftweb.relay.signaling import route
 from ftweb.relay.stream import Stream
 from ftweb.relay.wire import Prepared
 
 _log = logging.getLogger(__name__)
 
-LIMITS: Final = frames.Limits(
-    frame_bytes=FRAME_BYTES,
-    payload_bytes=PAYLOAD_BYTES,
-    json_depth=JSON_DEPTH,
-    json_key_chars=JSON_KEY_CHARS,
-    pending_requests=PENDING_REQUESTS,
-    ping_seconds=PING_SECONDS,
-    handler_seconds=HANDLER_SECONDS,
-)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Here:
-    """What a bridge tells of itself."""
-
-    node_id: NodeId
-    device_id: str
-    name: str
-    guid: str
-    bundle: str
-    runtime_url: str
-    join_url: str
-    bridge: str = ""
-    """Its own id, which stays the same over restarts."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Hosting:
-    """Who hosts, as this bridge sees it."""
-
-    epoch: int
-    term: int
-    host: str | None
-    quorum: bool
+DEVICE_CHARS: Final = 12
+"""Of a device's id, to count devices by: with a thousand the count is wrong once in 500 million."""
 
 
 class Relay:
@@ -90,6 +54,9 @@ class Relay:
         registry: of the connections.
         loop: runs the timers.
         on_hosting: told whenever the host, or what is known of the quorum, changes.
+        on_bridge: see the module; so are the next two.
+        on_link_epoch: called with the sender's id and the frame's body.
+        history: gives this bridge's.
 
     :meth:`attach` must be called with the bridge's own replica before the first frame comes.
     """
@@ -103,27 +70,47 @@ class Relay:
         registry: Registry,
         loop: asyncio.AbstractEventLoop,
         on_hosting: Callable[[Hosting], None],
+        on_bridge: Callable[[frames.LinkState], None] | None = None,
+        on_link_epoch: Callable[[str, dict[str, Any]], None] | None = None,
+        history: Callable[[], Any] = lambda: None,
     ) -> None:
         self._here = here
         self._registry = registry
         self._loop = loop
         self._on_hosting = on_hosting
+        self._on_bridge = on_bridge
+        self._on_link_epoch = on_link_epoch
+        self._history = history
         self._stream = Stream(registry=registry, loop=loop)
-        self._inflight = InFlight()
-        self._started_at = loop.time()
+        self.links = Links(bridge=here.bridge, start=here.start, loop=loop, listener=self)
+        self._requests = Requests(
+            stream=self._stream,
+            machine=lambda: self._driver.machine,
+            status=lambda: self._driver.status,
+            host=self._host,
+            send=self._send_to,
+        )
         self._directory = NodeDirectory(
-            node_id=here.node_id,
+            node_id=lambda: self.node_id,
             device_id=here.device_id,
             bridge=here.bridge,
             registry=registry,
             loop=loop,
             to_own_node=self._to_own_node,
-            leader=self._host,
+            leader=lambda: registry.with_node(self._driver.status.leader_id),
+            elsewhere=lambda: [remote.info for remote in self.links.routes.nodes.values()],
         )
+        self._met: dict[str, tuple[str, int, Any]] = {}
+        """Bridge → what ``on_bridge`` was last told of it."""
         self._leader: tuple[int, int, str | None] = (0, 0, None)
         self._provisional = False
         self._ended = False
         self.hosting = Hosting(epoch=0, term=0, host=None, quorum=False)
+
+    @property
+    def node_id(self) -> NodeId:
+        """Of the bridge's own node, now."""
+        return self._driver.node_id
 
     def attach(self, driver: Driver) -> None:
         """Join the bridge's own replica."""
@@ -132,40 +119,29 @@ class Relay:
         self._directory.changed()
 
     def close(self) -> None:
-        """Stop the timers."""
+        """Stop the timers, close the links."""
         self._stream.close()
         self._directory.close()
+        self.links.close()
 
     # --- the sockets' router ------------------------------------------------------------------
 
     def joined(self, connection: Connection, hello: frames.Hello) -> None:
         """See :class:`ftweb.bridge.sockets.Router`."""
-        here = self._here
-        connection.send(
-            frames.Welcome(
-                version=frames.PROTOCOL_VERSION,
-                client_id=connection.client_id,
-                device_id=connection.device_id,
-                presenter=connection.presenter,
-                bridge=here.node_id,
-                name=here.name,
-                guid=here.guid,
-                bundle=here.bundle,
-                runtime=here.runtime_url,
-                join_url=here.join_url if connection.presenter else "",
-                local=connection.local,
-                limits=LIMITS,
-            )
-        )
+        connection.send(welcome(self._here, connection, node_id=self.node_id))
         self._stream.join(connection, hello)
         self._tell_hosting()
+        self.links.tell()
 
     def left(self, connection: Connection) -> None:
         """See :class:`ftweb.bridge.sockets.Router`."""
         node = connection.node
         if node is not None:
+            if connection.leaving:
+                self.links.broadcast(frames.NodeDown(node_id=node.node_id, reason="leaving"))
             self._node_gone(node.node_id, died=not connection.leaving)
         self._tell_hosting()
+        self.links.tell()
 
     def received(self, connection: Connection, frame: frames.Frame, text: str) -> None:
         """See :class:`ftweb.bridge.sockets.Router`."""
@@ -173,9 +149,9 @@ class Relay:
             case frames.Raft():
                 self._from_node(connection, frame, text)
             case frames.Request():
-                self._request(connection, frame, text)
+                self._requests.request(connection, frame, text)
             case frames.OpenSession():
-                self._open_session(connection)
+                self._requests.open_session(connection)
             case frames.Ping():
                 connection.rtt = frame.rtt
                 connection.send(frames.Pong(n=frame.n))
@@ -202,9 +178,15 @@ class Relay:
     def send(self, frame: frames.Frame) -> None:
         """The own replica sends a frame to another node."""
         if isinstance(frame, frames.Raft):
-            receiver = self._registry.with_node(frame.to)
-            if receiver is not None:
-                receiver.send(frame)
+            self._send_to(frame.to, frame)
+
+    def _send_to(self, node_id: str, frame: frames.Frame) -> None:
+        """To a node, wherever it is; nowhere if it cannot be reached."""
+        receiver = self._registry.with_node(node_id)
+        if receiver is not None:
+            receiver.send(frame)
+        else:
+            self.links.send(node_id, codec.encode(frame))
 
     def _to_own_node(self, frame: frames.Frame) -> None:
         if not self._ended and not self._driver.status.failed:  # or they would pile up there
@@ -216,95 +198,111 @@ class Relay:
             raise FrameError("A node may send consensus frames only after its node_up, as itself.")
         if frame.epoch != self._driver.epoch:
             return  # fenced: from a history that has been replaced
-        if frame.to == self._here.node_id:
+        if frame.to == self.node_id:
             self._to_own_node(frame)
             return
         receiver = self._registry.with_node(frame.to)
         if receiver is not None:
             receiver.send_prepared(Prepared(text))
+        else:
+            self.links.send(frame.to, text)
 
-    # --- requests -----------------------------------------------------------------------------
+    def _host(self) -> str | None:
+        """The node that hosts: the leader, if it is a tab that can be reached."""
+        leader = self._driver.status.leader_id
+        if self._registry.with_node(leader) is not None:
+            return leader
+        remote = self.links.routes.node(leader)
+        return leader if remote is not None and remote.info.kind == "tab" else None
 
-    @property
-    def _machine(self) -> Machine:
-        return self._driver.machine
+    def replay(self, forward: frames.Forward) -> bool:
+        """See :meth:`ftweb.relay.requests.Requests.replay`."""
+        return self._requests.replay(forward)
 
-    def _host(self) -> Connection | None:
-        return self._registry.with_node(self._driver.status.leader_id)
+    # --- links --------------------------------------------------------------------------------
 
-    def _open_session(self, connection: Connection) -> None:
-        opened = self._machine.session_of(connection.client_id)
-        if opened is not None:
-            self._stream.session(opened.client_id, opened.session)
-            return
-        host = self._host()
-        if host is not None:
-            host.send(self._forward(connection))
-
-    def _request(self, connection: Connection, request: frames.Request, text: str) -> None:
-        key: Key = (connection.client_id, request.session, request.serial)
-        replied = self._machine.reply_for(*key)
-        if replied is not None:
-            self._inflight.replied(key)
-            self._stream.reply(replied)
-            return
-        host = self._host()
-        if host is None or host.node is None:
-            return
-        if self._inflight.pending(connection.client_id) >= PENDING_REQUESTS:
-            # Replies that came in a snapshot were not seen here one by one.
-            self._inflight.acknowledged(key[0], request.session, request.acknowledged)
-        if (
-            not self._inflight.knows(key)
-            and self._inflight.pending(connection.client_id) >= PENDING_REQUESTS
-        ):
-            connection.send(
-                frames.Error(
-                    code="too_many_pending",
-                    message=f"At most {PENDING_REQUESTS} requests may be unanswered; request"
-                    f" {request.serial} was not passed on.",
-                    fatal=False,
-                )
-            )
-            return
-        forward = self._forward(connection, request)
-        if len(text) > PAYLOAD_BYTES:
-            try:
-                codec.check_payload(request.payload)
-            except FrameError as error:
-                # An answer like any other, so that it is the same whenever the client asks.
-                failure = frames.Failure(code=error.code, message=error.message)
-                forward = msgspec.structs.replace(forward, payload=None, refuse=failure)
-        released = self._inflight.forward(key, host.node.node_id, forward)
-        if released is not None:
-            host.send(released)
-
-    def _forward(
-        self, connection: Connection, request: frames.Request | None = None
-    ) -> frames.Forward:
+    def describe(self) -> frames.LinkState:
+        """See :class:`ftweb.relay.links.Listener`."""
         status = self._driver.status
-        source = frames.Source(
-            client_id=connection.client_id,
-            device_id=connection.device_id,
-            presenter=connection.presenter,
-        )
-        if request is None:
-            return frames.Forward(epoch=status.epoch, term=status.term, source=source)
-        return frames.Forward(
-            epoch=status.epoch,
-            term=status.term,
-            source=source,
-            session=request.session,
-            serial=request.serial,
-            acknowledged=request.acknowledged,
-            payload=request.payload,
+        return frames.LinkState(
+            bridge=self._here.bridge,
+            start=self._here.start,
+            seq=0,
+            node_id=self.node_id,
+            epoch=self._driver.epoch,
+            now=0.0,
+            neighbours=[],
+            nodes=self._directory.best({*status.voters, *status.successors}),
+            urls=list(self._here.urls),
+            clients=len(self._registry),
+            devices=sorted(device[:DEVICE_CHARS] for device in self._registry.devices),
+            history=self._history(),
         )
 
-    def _answered(self, replied: Replied) -> None:
-        released = self._inflight.replied((replied.client_id, replied.session, replied.serial))
-        host = self._host()
-        if released is not None and host is not None:
-            host.send(released)
+    def clock(self) -> float:
+        """See :class:`ftweb.relay.links.Listener`."""
+        return self._directory.now()
+
+    def arrived(self, to: str, frame: frames.Frame, text: str) -> None:
+        """See :class:`ftweb.relay.links.Listener`."""
+        match frame:
+            case frames.Raft():
+                if to == self.node_id:
+                    if self._driver.epoch in (0, frame.epoch):
+                        self._to_own_node(frame)
+                elif frame.epoch == self._driver.epoch:
+                    self._deliver(to, text)
+            case frames.Forward():
+                self._deliver(to, text)
+            case frames.NodeDown():
+                self.links.left(frame.node_id)
+                if frame.request is not None:
+                    self._requests.stuck(frame.request, frame.node_id)
+            case frames.LinkEpoch():
+                if self._on_link_epoch is not None:
+                    self._on_link_epoch(frame.sender, frame.body)
+            case _:
+                _log.debug("A %s frame came over a link.", type(frame).__name__)
+
+    def _deliver(self, node_id: str, text: str) -> None:
+        receiver = self._registry.with_node(node_id)
+        if receiver is not None:
+            receiver.send_prepared(Prepared(text))
+
+    def lost(self, nodes: Mapping[str, bool]) -> None:
+        """See :class:`ftweb.relay.links.Listener`."""
+        for node_id, died in nodes.items():
+            if self._registry.with_node(node_id) is None:  # else it has come over to us
+                self._node_gone(node_id, died=died)
+
+    def moved(self, node_id: str) -> None:
+        """See :class:`ftweb.relay.links.Listener`."""
+        connection = self._registry.with_node(node_id)
+        if connection is not None:
+            self._registry.remove_node(connection)
+            self.links.routes.released_here(node_id)
+            self.links.tell(at_once=True)
+
+    def changed(self) -> None:
+        """See :class:`ftweb.relay.links.Listener`."""
+        self._directory.changed()
+        self._tell_hosting()
+        there = self.links.routes.bridges
+        met, self._met = self._met, {}
+        for state in there:
+            summary = (state.node_id, state.epoch, state.history)
+            self._met[state.bridge] = summary
+            if met.get(state.bridge) != summary and self._on_bridge is not None:
+                self._on_bridge(state)
+
+    def tell(self) -> None:
+        """What the other bridges are told of this one has changed."""
+        self.links.tell(at_once=True)
+
+    def send_epoch(self, bridge: str, body: dict[str, Any]) -> bool:
+        """Send a ``link_epoch`` frame to another bridge; False if it cannot be reached."""
+        frame = frames.LinkEpoch(sender=self._here.bridge, body=body)
+        return self.links.send(bridge, codec.encode(frame))
 
     # --- nodes --------------------------------------------------------------------------------
 
@@ -315,18 +313,23 @@ class Relay:
             self._node_gone(before.node_id, died=True)
         elif before is not None:
             before.visible, before.leads = frame.visible, frame.leads
-            self._directory.changed()
+            self._nodes_changed()
             return
         node = NodeHere(
             node_id=frame.node_id,
             visible=frame.visible,
-            since=(self._loop.time() - self._started_at) * 1000,
+            since=self._directory.now(),
             leads=frame.leads,
         )
-        if frame.node_id == self._here.node_id or not self._registry.add_node(connection, node):
+        if frame.node_id == self.node_id or not self._registry.add_node(connection, node):
             raise FrameError("That node id is taken; mint a new one.", code="node_id_in_use")
-        self._directory.changed()
+        self.links.routes.claimed_here(frame.node_id)
+        self._nodes_changed(at_once=True)
         self._tell_hosting()
+
+    def _nodes_changed(self, *, at_once: bool = False) -> None:
+        self._directory.changed()
+        self.links.tell(at_once=at_once)
 
     def _node_update(self, connection: Connection, frame: frames.NodeUpdate) -> None:
         node = connection.node
@@ -334,26 +337,28 @@ class Relay:
             raise FrameError("node_update names a node that is not behind this socket.")
         if (node.visible, node.leads) != (frame.visible, frame.leads):
             node.visible, node.leads = frame.visible, frame.leads
-            self._directory.changed()
+            self._nodes_changed()
 
     def _node_down(self, connection: Connection, frame: frames.NodeDown) -> None:
         node = connection.node
         if node is None or node.node_id != frame.node_id:
             return  # it had gone already
+        self.links.broadcast(frame)
         stuck_in = frame.request
         if stuck_in is not None:
-            key = (stuck_in.client_id, stuck_in.session, stuck_in.serial)
-            self._inflight.stuck(key, node.node_id)
+            self._requests.stuck(stuck_in, node.node_id)
         self._registry.remove_node(connection)
         self._node_gone(node.node_id, died=stuck_in is None and frame.reason != "leaving")
         self._tell_hosting()
 
     def _node_gone(self, node_id: str, *, died: bool) -> None:
         if died:
-            self._inflight.died(node_id)
+            self._requests.inflight.died(node_id)
+        self.links.routes.released_here(node_id)
         status = self._driver.status
         # A dict, not a set: those are told in the same order whatever strings hash to.
         self._directory.lost(node_id, dict.fromkeys((*status.voters, *status.successors)))
+        self.links.tell(at_once=True)
 
     # --- the driver's listener ----------------------------------------------------------------
 
@@ -362,28 +367,28 @@ class Relay:
         self._stream.applied(index, effects)
         for effect in effects:
             if isinstance(effect, Replied):
-                self._answered(effect)
-        if self._machine.lineage.provisional != self._provisional:
+                self._requests.answered(effect)
+        if self._driver.machine.lineage.provisional != self._provisional:
             self._tell_hosting()
 
     def restored(self) -> None:
         """See :class:`ftweb.driver.Listener`."""
         self._stream.restored(self._driver.epoch, self._driver.machine)
         self._tell_hosting()
+        self._nodes_changed(at_once=True)  # a new epoch may have come with a new node
 
     def status(self, status: NodeStatus) -> None:
         """See :class:`ftweb.driver.Listener`."""
         leader = (status.epoch, status.term, status.leader_id)
         if leader != self._leader:
             self._leader = leader
-            self._directory.changed()
+            self._nodes_changed()  # another epoch, other members
         self._tell_hosting()
 
     def _tell_hosting(self) -> None:
         status = self._driver.status
-        host = self._host()
-        host_id = host.node.node_id if host is not None and host.node is not None else None
-        self._provisional = self._machine.lineage.provisional
+        host_id = self._host()
+        self._provisional = self._driver.machine.lineage.provisional
         self._stream.status(
             frames.Status(
                 epoch=status.epoch,
@@ -391,7 +396,8 @@ class Relay:
                 host=host_id,
                 successors=list(status.successors),
                 quorum=self._quorum(status),
-                participants=self._registry.participants,
+                participants=self._participants(),
+                bridges=self._bridges(),
                 provisional=self._provisional,
             )
         )
@@ -401,6 +407,25 @@ class Relay:
         if hosting != self.hosting:
             self.hosting = hosting
             self._on_hosting(hosting)
+
+    def _participants(self) -> int:
+        there = self.links.routes.bridges
+        if not there:
+            return self._registry.participants
+        devices = {device[:DEVICE_CHARS] for device in self._registry.devices}
+        for state in there:
+            devices.update(state.devices)
+        return len(devices)
+
+    def _bridges(self) -> list[frames.BridgeAddress]:
+        own = frames.BridgeAddress(
+            node_id=self.node_id, urls=list(self._here.urls), clients=len(self._registry)
+        )
+        others = [
+            frames.BridgeAddress(node_id=state.node_id, urls=state.urls, clients=state.clients)
+            for state in self.links.routes.bridges
+        ]
+        return [own, *others]
 
     def replica_ended(self) -> None:
         """The bridge's own replica runs no more: nothing can be acknowledged here."""
@@ -413,7 +438,9 @@ class Relay:
         if status.failed or self._ended:
             return False
         here = sum(
-            voter == self._here.node_id or self._registry.with_node(voter) is not None
+            voter == self.node_id
+            or self._registry.with_node(voter) is not None
+            or self.links.routes.node(voter) is not None
             for voter in status.voters
         )
         return 2 * here > len(status.voters)

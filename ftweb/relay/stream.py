@@ -269,10 +269,7 @@ class Stream:
         previous, self._status = self._status, status
         if status == previous:
             return
-        if (
-            previous is None
-            or msgspec.structs.replace(previous, participants=status.participants) != status
-        ):
+        if previous is None or _without_counts(previous) != _without_counts(status):
             self._send_status()
         elif self._status_timer is None:
             at = max(self._loop.time(), self._status_at + 1 / STATUS_PER_SECOND)
@@ -287,3 +284,8 @@ class Stream:
         self._status_frame = Prepared(codec.encode(self._status))
         for connection in self._registry:
             connection.send_prepared(self._status_frame)
+
+
+def _without_counts(status: frames.Status) -> frames.Status:
+    bridges = [msgspec.structs.replace(bridge, clients=0) for bridge in status.bridges]
+    return msgspec.structs.replace(status, participants=0, bridges=bridges)

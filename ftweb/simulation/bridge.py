@@ -22,7 +22,8 @@ from ftweb.driver import Driver
 from ftweb.epochs import generation_of, next_epoch
 from ftweb.errors import FrameError, StorageError
 from ftweb.relay.connection import GOING_AWAY, REPLACED, Connection, Registry
-from ftweb.relay.relay import Here, Hosting, Relay
+from ftweb.relay.here import Here, Hosting
+from ftweb.relay.relay import Relay
 from ftweb.relay.wire import Prepared
 from ftweb.replica import NodeStatus
 from ftweb.simulation.disk import Kept, KeptInSqlite
@@ -138,7 +139,6 @@ class Bridge:
         self.registry = Registry()
         self.relay = Relay(
             here=Here(
-                node_id=NodeId(self.node_id),
                 device_id=LAPTOP,
                 name=self._genesis.name,
                 guid=self._genesis.guid,

@@ -7,6 +7,7 @@ the app's handlers, speaking the real protocol over a real WebSocket.
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 import random
 import secrets
@@ -21,6 +22,8 @@ import pytest
 from ftweb import frames
 from ftweb.app import Effect, Server, init_server
 from ftweb.bridge import BridgeConfig, Started, serve
+from ftweb.bridge.bundle import make_bundle
+from ftweb.bridge.config import load_bridge_id
 from ftweb.core import NodeId, Role, Settings
 from ftweb.driver import Clock, Driver, NodeStatus
 from ftweb.flyweb import wire as http_wire
@@ -326,6 +329,26 @@ class Bridge:
         await tab.open()
         return tab
 
+    @property
+    def origin(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def another(self, name: str, *others: Bridge, **changes: Any) -> Bridge:
+        """Another bridge of the same server, not started: it has no app's files and links with
+        this one and some others."""
+        assert self.config.app_dir is not None
+        data_dir = self.config.data_dir.with_name(f"data-{name}")
+        config = dataclasses.replace(
+            self.config,
+            app_dir=None,
+            bundle=make_bundle(self.config.app_dir),
+            data_dir=data_dir,
+            bridge_id=load_bridge_id(data_dir),
+            links=tuple(bridge.origin for bridge in (self, *others)),
+            port=0,
+        )
+        return Bridge(dataclasses.replace(config, **changes))
+
     async def get(self, path: str, **headers: str) -> httpx.Response:
         async with httpx.AsyncClient(trust_env=False) as client:
             sent = {name.replace("_", "-"): value for name, value in headers.items()}
@@ -396,3 +419,16 @@ async def hosted(bridge: Bridge) -> tuple[Bridge, Tab]:
     tab = await bridge.tab()
     await tab.hosts()
     return bridge, tab
+
+
+@pytest.fixture
+async def pair(hosted: tuple[Bridge, Tab]) -> AsyncIterator[tuple[Bridge, Bridge]]:
+    """Two bridges that are linked, the first with a tab that hosts; both replicas take part."""
+    first, tab = hosted
+    second = first.another("second")
+    await second.start()
+    try:
+        await eventually(lambda: len(tab.driver.node.configuration.members) == 3)
+        yield first, second
+    finally:
+        await second.stop()

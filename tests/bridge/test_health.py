@@ -8,7 +8,8 @@ import pytest
 
 from ftweb.bridge import health
 from ftweb.relay.connection import Registry
-from ftweb.relay.relay import Hosting, Relay
+from ftweb.relay.here import Hosting
+from ftweb.relay.relay import Relay
 
 
 class Seen:

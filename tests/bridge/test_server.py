@@ -58,7 +58,7 @@ async def test_pages_and_runtime(bridge: Bridge) -> None:
     assert page.headers["x-content-type-options"] == "nosniff"
     assert page.headers["referrer-policy"] == "no-referrer"
     assert "script-src 'self'" in page.headers["content-security-policy"]
-    assert f"ws://127.0.0.1:{bridge.port}" in page.headers["content-security-policy"]
+    assert "connect-src 'self' ws:;" in page.headers["content-security-policy"]
     assert "server" not in page.headers
     packed = await exchange(
         bridge,

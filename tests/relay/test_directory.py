@@ -46,7 +46,7 @@ async def test_losses_at_once_directories_now_and_then() -> None:
     own: list[frames.Frame] = []
     loop = asyncio.get_running_loop()
     directory = NodeDirectory(
-        node_id="bridge",
+        node_id=lambda: "bridge",
         device_id="laptop",
         registry=registry,
         loop=loop,
@@ -74,7 +74,7 @@ async def test_who_says_that_it_leads_gets_the_directory_too() -> None:
     registry = Registry()
     loop = asyncio.get_running_loop()
     directory = NodeDirectory(
-        node_id="bridge",
+        node_id=lambda: "bridge",
         device_id="laptop",
         registry=registry,
         loop=loop,
