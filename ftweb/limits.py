@@ -344,6 +344,18 @@ HTTP_MESSAGE_BYTES: Final = 16 * 1024 * 1024
 HTTP_REPLAY_BYTES: Final = 64 * 1024
 """How much of a request's body the bridge keeps to send it again to the next host."""
 
+HTTP_WRITE_BYTES: Final = 32 * 1024
+"""Largest body of an HTTP request that may change the state: in base64, with its headers, it is a
+request like any other (PAYLOAD_BYTES)."""
+
+HTTP_REPLY_BYTES: Final = 60 * 1024
+"""Largest response, as JSON, that is kept with an ``Idempotency-Key``: a reply like any other
+(PAYLOAD_BYTES)."""
+
+HTTP_KEYS_PER_HOUR: Final = SESSIONS // 4
+"""New idempotency keys that a host takes in an hour (429 beyond). Each has a client session: more
+would drive out those of pages."""
+
 HTTP_HEAD_SECONDS: Final = 60.0
 """How long a tab may take to begin its response, once it has the whole request; then 504. As long
 as gateways usually wait: an app may hold a request until there is news."""

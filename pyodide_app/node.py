@@ -24,7 +24,9 @@ from ftweb.driver import Clock, Driver, NodeStatus
 from ftweb.errors import FrameError
 from ftweb.flyweb import wire
 from ftweb.flyweb.port import HttpPort, OpenSocket
+from ftweb.flyweb.replicated import Replicated
 from ftweb.flyweb.service import Service
+from ftweb.flyweb.submitting import Submitter
 from ftweb.storage import MemoryStorage
 from pyodide_app import messages
 
@@ -67,9 +69,11 @@ class TabNode:
         self._task: asyncio.Task[None] | None = None
         self._port: HttpPort | None = None
         self._serving: asyncio.Task[None] | None = None
+        self._submitter = Submitter(self._driver, clock=lambda: clock.monotonic() / 1000)
         if server.web is not None and http is not None and open_socket is not None:
+            app = Replicated(server, self._submitter)
             self._port = HttpPort(
-                service=Service(server.web, hosting=lambda: self._driver.status.hosting),
+                service=Service(app, hosting=lambda: self._driver.status.hosting),
                 hello=wire.Hello(node_id=node_id, client_key=http.client_key, token=http.token),
                 open_socket=open_socket,
             )
@@ -117,7 +121,8 @@ class TabNode:
     # --- what the driver tells -----------------------------------------------------------------
 
     def applied(self, index: int, effects: Sequence[Effect]) -> None:
-        """See rule 3."""
+        """See rule 3. Only this tab's own HTTP requests wait for it."""
+        self._submitter.applied(effects)
 
     def restored(self) -> None:
         """See rule 3."""
@@ -127,6 +132,7 @@ class TabNode:
         if status.failed:
             self._tell(messages.Failed(stage="node", message="The replica has stopped."))
             return
+        self._submitter.hosting(status.hosting)
         if self._port is not None:
             self._port.want(status.role is not Role.OBSERVER)
         self._tell(

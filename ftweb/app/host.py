@@ -280,7 +280,8 @@ class Host:
             raise _Failed(
                 forward.refuse.code[:ID_CHARS], _unicode(forward.refuse.message[:ERROR_CHARS])
             )
-        if self._server.handler is None:
+        handler = self._server.handler_for(forward.source.client_id)
+        if handler is None:
             raise _Failed("no_handler", f"The app {self._server.name!r} has no handler.")
         try:
             message = payload.check(forward.payload, what="The request")
@@ -288,7 +289,7 @@ class Host:
             raise _Failed(error.code, error.message) from None
         except (TypeError, ValueError) as error:
             raise _Failed("bad_frame", str(error)) from None
-        name = handler_name(self._server.handler)
+        name = handler_name(handler)
         result = await self._call(forward, message, transaction, name)
         try:
             reply = payload.check(result, what=f"The reply of handler {name}")
@@ -324,7 +325,7 @@ class Host:
         if self._on_begin is not None:
             self._on_begin(forward)
         try:
-            result = self._server.call(message, source)
+            result = self._server.call(message, source, forward.serial)
             if inspect.isawaitable(result):
                 limit = asyncio.timeout(self._seconds)
                 try:

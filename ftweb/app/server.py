@@ -35,6 +35,10 @@ from ftweb.limits import CHANGE_BYTES
 NAME_BYTES: Final = 63
 """A DNS label: the name is a DNS-SD service instance name (RFC 6763, section 4.1.1)."""
 
+HTTP_CLIENT: Final = "http-"
+"""Begin of the client ids under which a host sends HTTP requests to itself. Those of clients are
+hex digits, so nobody else can have such a one."""
+
 type Handler = Callable[..., Any]
 
 
@@ -61,6 +65,8 @@ class Server:
         on_quorum_loss, replication, ack: as given to :func:`init_server`.
         handler: the function that answers requests; None until :meth:`on_receive` is used.
         web: the ASGI application that answers HTTP; None until :meth:`mount` is used.
+        replicates_http: whether requests to it go through the log when they may change something.
+        http_handler: runs those; set by the tab (:mod:`ftweb.flyweb.replicated`).
     """
 
     def __init__(
@@ -78,6 +84,8 @@ class Server:
         self.ack = _choice("ack", ack, ("quorum",))
         self.handler: Handler | None = None
         self.web: Any = None
+        self.replicates_http = True
+        self.http_handler: Handler | None = None
         self._takes_source = False
         self._initial = payload.check(
             {} if state is None else state, what="The initial state", limit=CHANGE_BYTES
@@ -108,7 +116,10 @@ class Server:
     def mount(self, app: Any) -> None:
         """Answer HTTP and WebSockets by an ASGI application, such as one of Starlette's.
 
-        It gets every request of this server's address that is for no page file. See
+        It gets every request of this server's address that is for no page file. All its routes
+        can read the state (:meth:`get_state`); those of POST, PUT, PATCH and DELETE can change it
+        (:meth:`change`) and send messages, as :meth:`on_receive`'s handler can: the response
+        leaves when that is committed, and one of 400 or more commits nothing. See
         ``docs/flyweb.md``.
 
         Raises:
@@ -192,12 +203,18 @@ class Server:
         """Say where :meth:`get_state` finds the committed state outside handlers."""
         self._committed = committed
 
-    def call(self, message: Any, source: Source) -> Any:
+    def handler_for(self, client_id: str) -> Handler | None:
+        """Which handler answers a client's requests: the app's, or that of HTTP."""
+        return self.http_handler if client_id.startswith(HTTP_CLIENT) else self.handler
+
+    def call(self, message: Any, source: Source, serial: int = 0) -> Any:
         """Call the handler, within a context where :data:`CURRENT` is this server's.
 
         Returns:
             What it returned: a reply, or something to await.
         """
+        if self.http_handler is not None and source.client_id.startswith(HTTP_CLIENT):
+            return self.http_handler(message, source, serial)
         assert self.handler is not None
         return self.handler(message, source) if self._takes_source else self.handler(message)
 

@@ -12,7 +12,8 @@ Every request that is for the app and for none of its page files comes through h
 5. A download whose host died goes on from the next byte at the next host
    (:mod:`ftweb.bridge.resuming`), if the app made that possible; if not, the client's connection is
    closed before the end, so that nobody takes a part for the whole.
-6. A tab has HTTP_HEAD_SECONDS to begin its response: 504. What breaks off without one is 502.
+6. A request that was under way on HOST_DEATHS_PER_REQUEST hosts that died is not tried again: 502.
+7. A tab has HTTP_HEAD_SECONDS to begin its response: 504. What breaks off without one is 502.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from ftweb.bridge.wire import ABORT
 from ftweb.flyweb import wire
 from ftweb.flyweb.wire import Kind
 from ftweb.limits import (
+    HOST_DEATHS_PER_REQUEST,
     HTTP_BODY_BYTES,
     HTTP_BUFFER_BYTES,
     HTTP_HEAD_SECONDS,
@@ -50,6 +52,9 @@ _log = logging.getLogger(__name__)
 
 IDEMPOTENT: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
 """Methods that mean the same when they are carried out twice."""
+
+REFUSED_SECONDS: Final = 0.05
+"""Pause before a host that refused is asked again, unless there is another one by then."""
 
 
 class Forwarder:
@@ -112,6 +117,8 @@ class _Request:
         self._has_body = False
         self._safe_again = scope["method"] in IDEMPOTENT
         self._too_large = False
+        self._deaths = 0
+        self._give_up_at = float("inf")
         for name, value in scope["headers"]:
             if name == b"content-length":
                 self._has_body |= value != b"0"
@@ -151,20 +158,27 @@ class _Request:
 
     async def _may_go_on(self, status: str) -> bool:
         """After a host that refused or was lost: whether the next one is asked."""
+        if status == "lost":
+            self._deaths += 1
         if status == "refused":
-            if self._upload.replayable:
-                self._upload.rewind()
-                # It hosts no more, or not yet; here that is not known yet.
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(0.05):
-                        await self._channels.changes()
-                return True
-            await self._refuse(503)
-            return False
+            now = asyncio.get_running_loop().time()
+            self._give_up_at = min(self._give_up_at, now + HTTP_HOST_SECONDS)
+            if not self._upload.replayable or now > self._give_up_at:
+                await self._refuse(503)
+                return False
+            self._upload.rewind()
+            # It hosts no more, or not yet; here that is not known yet.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(REFUSED_SECONDS):
+                    await self._channels.changes()
+            return True
         if self._progress.begun:
             if self._progress.resumable:
                 return True
             self._abort()
+            return False
+        if self._deaths >= HOST_DEATHS_PER_REQUEST:
+            await self._refuse(502)
             return False
         if self._safe_again and self._upload.replayable:
             self._upload.rewind()

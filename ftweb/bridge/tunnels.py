@@ -41,9 +41,10 @@ async def serve_websocket(
     """
     if (await receive())["type"] != "websocket.connect":
         return
+    give_up_at = asyncio.get_running_loop().time() + 2 * HTTP_HOST_SECONDS
     while True:
         channel = await channels.host(HTTP_HOST_SECONDS)
-        if channel is None:
+        if channel is None or asyncio.get_running_loop().time() > give_up_at:
             await refuse(scope, receive, send, 503)
             return
         stream = channel.open(opening(scope, window=window), ended=True)

@@ -15,16 +15,18 @@ Theory of operation
     curl, browsers ──HTTP──▶ bridge ──frames over /ftweb/http──▶ tab that hosts ──ASGI──▶ app
                              (uvicorn)                           (Pyodide)
 
-============================  ==============================================================
-module                        concept
-============================  ==============================================================
-:mod:`~ftweb.flyweb.wire`     the frames between bridge and tab
-:mod:`~ftweb.flyweb.streams`  credit, and frames joined to messages; both sides use it
-:mod:`~ftweb.flyweb.exchange` one HTTP request as ASGI
-:mod:`~ftweb.flyweb.socket`   one WebSocket as ASGI
-:mod:`~ftweb.flyweb.service`  the app's lifespan and its open exchanges
-:mod:`~ftweb.flyweb.port`     the tab's socket for all that
-============================  ==============================================================
+==============================  ============================================================
+module                          concept
+==============================  ============================================================
+:mod:`~ftweb.flyweb.wire`       the frames between bridge and tab
+:mod:`~ftweb.flyweb.streams`    credit, and frames joined to messages; both sides use it
+:mod:`~ftweb.flyweb.exchange`   one HTTP request as ASGI
+:mod:`~ftweb.flyweb.socket`     one WebSocket as ASGI
+:mod:`~ftweb.flyweb.replicated` requests that may change the state, as requests of the host
+:mod:`~ftweb.flyweb.submitting` how they get there
+:mod:`~ftweb.flyweb.service`    the app's lifespan and its open exchanges
+:mod:`~ftweb.flyweb.port`       the tab's socket for all that
+==============================  ============================================================
 
 The bridge's side is :mod:`ftweb.bridge.forwarding`.
 """
@@ -56,4 +58,5 @@ def publish(name: str, app: App, **options: Any) -> Server:
     """
     server = init_server(name, **options)
     server.mount(app)
+    server.replicates_http = False
     return server

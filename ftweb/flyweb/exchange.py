@@ -17,7 +17,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from ftweb.flyweb import wire
 from ftweb.flyweb.streams import Credit, Inbox, Receipts, Sender
@@ -31,6 +31,11 @@ type Message = MutableMapping[str, Any]
 type Receive = Callable[[], Awaitable[Message]]
 type Send = Callable[[Message], Awaitable[None]]
 type App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+class Elsewhere(Exception):  # noqa: N818 - says where to go
+    """This node cannot do it, and has not done it: another host should be asked."""
+
 
 ASGI: Final = {"version": "3.0", "spec_version": "2.3"}
 
@@ -116,6 +121,9 @@ class HttpExchange:
         """Answer the request by an app; never raises but when cancelled."""
         try:
             await app(http_scope(self._opened, state), self.receive, self.send)
+        except Elsewhere:
+            self._complete = True
+            self._reset("refused")
         except Exception:
             _log.exception("The app failed on %s %s.", self._opened.method, self._opened.path)
             await self._fail()
@@ -219,7 +227,7 @@ class HttpExchange:
             raise RuntimeError("Response content longer than Content-Length")
         return not more and self._left > 0
 
-    def _reset(self, why: str) -> None:
-        part = wire.Reset(why="failed" if why == "failed" else "gone")
+    def _reset(self, why: Literal["refused", "failed"]) -> None:
+        part = wire.Reset(why=why)
         self._sender.send(wire.encode_part(Kind.RESET, self._stream, part), now=True)
         self._over.set()

@@ -28,7 +28,9 @@ from ftweb.core import NodeId, Role, Settings
 from ftweb.driver import Clock, Driver, NodeStatus
 from ftweb.flyweb import wire as http_wire
 from ftweb.flyweb.port import HttpPort
+from ftweb.flyweb.replicated import Replicated
 from ftweb.flyweb.service import Service
+from ftweb.flyweb.submitting import Submitter
 from ftweb.storage import MemoryStorage
 from ftweb.transports import LinkClosedError
 from ftweb.transports.binary import open_binary
@@ -185,16 +187,6 @@ class Tab(Client):
         self.effects: list[Effect] = []
         self.muted = False
         """Frozen: takes nothing in and lets nothing out, with its socket open."""
-        self.port: HttpPort | None = None
-        if server.web is not None:
-            self.port = HttpPort(
-                service=Service(server.web, hosting=lambda: self.driver.status.hosting),
-                hello=http_wire.Hello(
-                    node_id=self.node_id, client_key=hello.client_key, token=hello.token
-                ),
-                open_socket=open_binary,
-            )
-            self.port.at(url.replace("/ftweb/socket", "/ftweb/http"))
         loop = asyncio.get_running_loop()
         self.driver = Driver(
             node_id=self.node_id,
@@ -209,6 +201,20 @@ class Tab(Client):
             server=server,
             settings=QUICK,
         )
+        self.submitter = Submitter(self.driver, clock=loop.time)
+        self.port: HttpPort | None = None
+        if server.web is not None:
+            self.port = HttpPort(
+                service=Service(
+                    Replicated(server, self.submitter),
+                    hosting=lambda: self.driver.status.hosting,
+                ),
+                hello=http_wire.Hello(
+                    node_id=self.node_id, client_key=hello.client_key, token=hello.token
+                ),
+                open_socket=open_binary,
+            )
+            self.port.at(url.replace("/ftweb/socket", "/ftweb/http"))
 
     async def open(self) -> None:
         await super().open()
@@ -244,11 +250,13 @@ class Tab(Client):
 
     def applied(self, index: int, effects: Sequence[Effect]) -> None:
         self.effects += effects
+        self.submitter.applied(effects)
 
     def restored(self) -> None:
         pass
 
     def status(self, status: NodeStatus) -> None:
+        self.submitter.hosting(status.hosting)
         if self.port is not None:
             self.port.want(status.role is not Role.OBSERVER)
 
