@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
 from ftweb import frames
-from ftweb.core import quorum
-from ftweb.simulation.plan import CRASH_POINTS, Fault
+from ftweb.core import Configuration, Role, quorum
+from ftweb.simulation.plan import BRIDGE_POINTS, HOST_POINTS, PAGE_POINTS, Fault
 from ftweb.simulation.world import Process
 
 if TYPE_CHECKING:
@@ -124,14 +124,39 @@ def _row_leaves(room: Room, fault: Fault) -> bool:
     return True
 
 
-def _crash_in_the_middle(room: Room, fault: Fault) -> bool:
+def _host_in_the_middle(room: Room, fault: Fault) -> bool:
+    page = _host(room)
+    if page is None or not _may_go(room, [page]):
+        return False
+    page.process.doom(_pick(HOST_POINTS, fault.x) or "", 1 + int(fault.y * 1_009) % 3)
+    return True
+
+
+def _page_in_the_middle(room: Room, fault: Fault) -> bool:
     pages = [page for page in room.pages if page.node is not None]
     host = _host(room)
     page = host if host is not None and fault.y < 0.6 else _pick(pages, fault.x)
     if page is None or not _may_go(room, [page]):
         return False
-    point = CRASH_POINTS[int(fault.x * 997) % len(CRASH_POINTS)]
-    page.process.doom(point, 1 + int(fault.y * 1_009) % 7)
+    point = PAGE_POINTS[int(fault.x * 997) % len(PAGE_POINTS)]
+    page.process.doom(point, 1 + int(fault.y * 1_009) % 5)
+    return True
+
+
+def _page_restoring(room: Room, fault: Fault) -> bool:
+    """A page crashes while it takes over a whole state: one that joins late, where snapshots are
+    what joiners get; else one that goes over to the epoch of a bridge started again."""
+    plan = room.plan
+    if fault.y < 0.7 and plan.compact_entries < 100 and plan.trailing_entries < 10:
+        room.join().process.doom("restored", 1)
+        return True
+    pages = [page for page in room.pages if page.node is not None]
+    page = _pick(pages, fault.x)
+    if page is None or not room.bridge.process.alive or not _may_go(room, [page]):
+        return False
+    page.process.doom("restored", 1)
+    room.bridge.crash()
+    room.world.after(min(fault.lasts, 500.0), room.restart_bridge)
     return True
 
 
@@ -224,8 +249,8 @@ def _bridge_killed(room: Room, fault: Fault) -> bool:
 def _bridge_in_the_middle(room: Room, fault: Fault) -> bool:
     if not room.bridge.process.alive:
         return False
-    point = CRASH_POINTS[2 + int(fault.x * 997) % (len(CRASH_POINTS) - 2)]
-    room.bridge.process.doom(point, 1 + int(fault.y * 1_009) % 9)
+    point = BRIDGE_POINTS[int(fault.x * 997) % len(BRIDGE_POINTS)]
+    room.bridge.process.doom(point, 1 + int(fault.y * 1_009) % 3)
     room.world.after(max(1_000.0, fault.lasts), room.restart_bridge)
     return True
 
@@ -333,13 +358,54 @@ def _slow_link(room: Room, fault: Fault) -> bool:
 
 
 def _wrong_hint(room: Room, fault: Fault) -> bool:
-    about = _pick(_names(room), fault.x)
+    leader = room.leader()
+    about = leader.id if leader and fault.y < 0.5 else _pick(_names(room), fault.x)
     if about is None:
         return False
     for node in room.nodes():
         if room.world.random.random() < 0.7:
             node.process.do(node.replica.receive, frames.Lost(node_id=about))
     return True
+
+
+def _voters_change(room: Room, fault: Fault) -> bool:
+    """Whoever leads, or believes so, takes a voter more or one less than upkeep would."""
+    changed = False
+    for node in room.nodes():
+        core = node.replica.node
+        if core.role is Role.LEADER and not node.process.frozen:
+            new = _another_voter_or_one_less(room, core.configuration, fault)
+            if new is not None and core.change_configuration(new, node.process.monotonic()):
+                node.wake()
+                changed = True
+    return changed
+
+
+def _another_voter_or_one_less(
+    room: Room, old: Configuration, fault: Fault
+) -> Configuration | None:
+    alive = {node.replica.node_id for node in room.nodes()}
+    others = sorted(alive.difference(old.voters))
+    if others and (len(old.voters) == 1 or fault.y < 0.5):
+        voters = (*old.voters, _pick(others, fault.x) or others[0])
+    elif len(old.voters) > 1:
+        gone = _pick(old.voters, fault.x)
+        voters = tuple(voter for voter in old.voters if voter != gone)
+    else:
+        return None
+    if room.plan.careful and not quorum.holds(voters, alive):
+        return None
+    learners = tuple(node for node in old.members if node not in voters)
+    successors = (*old.successors, *(node for node in voters if node not in old.successors))
+    return Configuration(voters=voters, learners=learners, successors=successors)
+
+
+def _deaf_leader(room: Room, fault: Fault) -> bool:
+    """Consensus of the others does not reach it; what it says reaches them."""
+    leader = room.leader()
+    if leader is None:
+        return False
+    return _sever(room, {(name, leader.id) for name in _names(room) if name != leader.id}, fault)
 
 
 def _storm(room: Room, fault: Fault) -> bool:
@@ -359,7 +425,9 @@ KINDS: Final[dict[str, Callable[[Room, Fault], bool]]] = {
     "host cut off": _host_cut_off,
     "page crashes": _page_crashes,
     "page vanishes": _page_vanishes,
-    "crash in the middle": _crash_in_the_middle,
+    "host crashes in the middle": _host_in_the_middle,
+    "page crashes in the middle": _page_in_the_middle,
+    "page crashes restoring": _page_restoring,
     "bridge crashes in the middle": _bridge_in_the_middle,
     "reload": _reload,
     "page leaves": _page_leaves,
@@ -382,6 +450,8 @@ KINDS: Final[dict[str, Callable[[Room, Fault], bool]]] = {
     "hidden": _hidden,
     "network change": _network_change,
     "wrong hint": _wrong_hint,
+    "voters change": _voters_change,
+    "deaf leader": _deaf_leader,
     "storm": _storm,
     "burst of joins": _burst_of_joins,
 }

@@ -68,6 +68,7 @@ class Node:
         checks: are shown everything.
         new_machine: makes an empty state machine.
         listener: told what is applied, as by the real driver; None on a tab.
+        on_status: told of what the node knows of itself, when that has changed.
         server: the app; None on a bridge.
         settings: the core's times.
         compact_entries: how many applied entries make a snapshot.
@@ -83,6 +84,7 @@ class Node:
         checks: Checks,
         new_machine: Callable[[], CheckedMachine],
         listener: Listener | None,
+        on_status: Callable[[NodeStatus], None] = lambda status: None,
         server: Server | None,
         settings: Settings,
         compact_entries: int,
@@ -94,6 +96,7 @@ class Node:
         self._send = send
         self._new_machine = new_machine
         self._listener = listener
+        self._on_status = on_status
         self._turn_planned = False
         self._serve_planned = False
         self._alarm = math.inf
@@ -154,6 +157,7 @@ class Node:
         """See :class:`ftweb.replica.Listener`."""
         if self._listener is not None:
             self._listener.status(status)
+        self._on_status(status)
 
     # --- turns ------------------------------------------------------------------------------
 

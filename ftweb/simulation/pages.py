@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any, Final
 from ftweb import codec, frames
 from ftweb.client.events import Received, Refused, Replied, Welcomed
 from ftweb.client.session import ClientSession
+from ftweb.core import Role
 from ftweb.errors import FrameError, RequestError
 from ftweb.limits import STREAM_BYTES
+from ftweb.replica import NodeStatus
 from ftweb.simulation.disk import Kept
 from ftweb.simulation.history import Request
 from ftweb.simulation.network import Link, Socket
@@ -74,6 +76,8 @@ class Page:
         self.socket: Socket | None = None
         self.node: Node | None = None
         self._announced = False
+        self._claimed: frames.Leads | None = None
+        """What the bridge was told of the node's leading."""
         self._refusal: frames.Failure | None = None
         self._attempt = 0
         self._requests: dict[int, Request] = {}
@@ -94,6 +98,7 @@ class Page:
             checks=room.checks,
             new_machine=room.new_machine,
             listener=None,
+            on_status=self._status,
             server=room.app.server(),
             settings=room.settings,
             compact_entries=room.plan.compact_entries,
@@ -103,7 +108,10 @@ class Page:
     def _announce(self) -> None:
         if self.node is not None and self.session.connected and not self._announced:
             self._announced = True
-            self._say(frames.NodeUp(node_id=self.node_id, visible=self.visible))
+            self._claimed = self._claim()
+            self._say(
+                frames.NodeUp(node_id=self.node_id, visible=self.visible, leads=self._claimed)
+            )
 
     def _node_sends(self, frame: frames.Frame) -> None:
         if self._announced:
@@ -114,8 +122,23 @@ class Page:
         if visible == self.visible:
             return
         self.visible = visible
+        self._update()
+
+    def _claim(self) -> frames.Leads | None:
+        if self.node is None or self.node.replica.status.role is not Role.LEADER:
+            return None
+        return frames.Leads(epoch=self.node.replica.epoch, term=self.node.replica.node.term)
+
+    def _status(self, status: NodeStatus) -> None:
+        if self._claim() != self._claimed:
+            self._update()
+
+    def _update(self) -> None:
         if self._announced:
-            self._say(frames.NodeUpdate(node_id=self.node_id, visible=visible))
+            self._claimed = self._claim()
+            self._say(
+                frames.NodeUpdate(node_id=self.node_id, visible=self.visible, leads=self._claimed)
+            )
 
     # --- the socket -------------------------------------------------------------------------
 

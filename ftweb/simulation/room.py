@@ -17,6 +17,7 @@ from collections.abc import Callable
 from ftweb.app.sessions import Sessions
 from ftweb.bridge.bootstrap import Genesis
 from ftweb.core import NodeId, Role, Settings, quorum
+from ftweb.limits import BATCH_BYTES
 from ftweb.simulation import faults
 from ftweb.simulation.app_support import Person
 from ftweb.simulation.bridge import LAPTOP, Bridge
@@ -61,6 +62,8 @@ class Room:
         self.settings = Settings(
             heartbeat=plan.heartbeat,
             trailing_entries=plan.trailing_entries,
+            batch_bytes=1 if plan.one_by_one else BATCH_BYTES,
+            inflight_messages=1 if plan.one_by_one else 32,
             snapshot_chunk_chars=plan.snapshot_chunk,
         )
         self._usual = Weather(
@@ -180,6 +183,8 @@ class Room:
             world.at(fault.at, faults.happen, self, fault)
         world.run(plan.duration)
         self.heal()
+        if plan.deaf:
+            self.do_without_the_leader()
         self.converge()
         self.app.judge(self.bridge.state(), self.history)
 
@@ -257,6 +262,35 @@ class Room:
             self.join()  # a bridge runs no handlers: without a tab nobody would answer
         world.run(world.now + 50.0)
 
+    def do_without_the_leader(self) -> None:
+        """All is well but for one thing that does not pass: a tab that leads hears none of the
+        others, while they hear it. Within ten election timeouts they have another leader, or none
+        of them would ever be answered.
+
+        Raises:
+            Violation: ``convergence``.
+        """
+        leader = self.leader()
+        if leader is None or leader is self.bridge.node:
+            return  # without the bridge there is nobody to answer, nor to tell who is there
+        if not self._quorum_is_here(without=leader):
+            return
+        led = leader.replica.epoch, leader.replica.node.term
+        names = [node.id for node in self.nodes() if node is not leader]
+        self.network.severed |= {(name, leader.id) for name in names}
+        self.world.counts["leader stays deaf"] += 1
+        self.world.say(f"{leader.id} leads and hears nobody from now on")
+
+        def another() -> bool:
+            found = self.leader()
+            return found is not None and (
+                (found.replica.epoch, found.replica.node.term) > led or found is not leader
+            )
+
+        if not self._wait(another):
+            raise Violation("convergence", f"{leader.id} leads on and hears nobody")
+        self.network.severed.clear()
+
     def converge(self) -> None:
         """Within ten election timeouts all is answered, and all replicas are equal.
 
@@ -296,7 +330,8 @@ class Room:
         self.world.say("the quorum is lost; the bridge is started again")
         self.restart_bridge(kill=True)
 
-    def _leader(self) -> Node | None:
+    def leader(self) -> Node | None:
+        """Of the newest term, as far as replicas say so of themselves."""
         leading = [n for n in self.nodes() if n.replica.node.role is Role.LEADER]
         return max(leading, key=lambda n: (n.replica.epoch, n.replica.node.term), default=None)
 
@@ -304,7 +339,7 @@ class Room:
         for page in self.pages:
             if page.session.pending or not page.session.connected:
                 return False
-        leader = self._leader()
+        leader = self.leader()
         if leader is None:
             return False
         core = leader.replica.node
@@ -330,9 +365,9 @@ class Room:
         )
         return not quorum.holds(best.replica.node.configuration.voters, alive)
 
-    def _quorum_is_here(self) -> bool:
+    def _quorum_is_here(self, *, without: Node | None = None) -> bool:
         """In every configuration that somebody holds."""
-        alive = self._alive()
+        alive = self._alive() - {without.replica.node_id if without else NodeId("")}
         return all(
             quorum.holds(node.replica.node.configuration.voters, alive)
             for node in self.nodes()
@@ -340,7 +375,7 @@ class Room:
         )
 
     def _what_is_wrong(self) -> str:
-        leader = self._leader()
+        leader = self.leader()
         waiting = [f"{p.client_id}: {p.session.pending}" for p in self.pages if p.session.pending]
         apart = [page.client_id for page in self.pages if not page.session.connected]
         replicas = [
@@ -355,7 +390,7 @@ class Room:
         )
 
     def _compare(self) -> None:
-        leader = self._leader()
+        leader = self.leader()
         if leader is None:
             raise Violation("convergence", self._what_is_wrong())
         members = leader.replica.node.configuration.members

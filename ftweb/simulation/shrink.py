@@ -35,6 +35,8 @@ _SETTINGS: Final = (
     "trailing_entries",
     "heartbeat",
     "careful",
+    "one_by_one",
+    "deaf",
 )
 
 

@@ -33,7 +33,7 @@ from ftweb.core.replication import Replication
 from ftweb.core.state import State
 from ftweb.replica import Replica
 from ftweb.simulation.pages import Page
-from ftweb.simulation.plan import Fault, Plan
+from ftweb.simulation.plan import Fault, Plan, unrest
 
 type Patch = pytest.MonkeyPatch
 
@@ -233,7 +233,7 @@ def majority_sorted_as_text(patch: Patch) -> None:
     "commit needs a quorum",
     "no exception",
     "convergence",
-    aim=churning,
+    aim=unrest,
 )
 def several_changes_at_once(patch: Patch) -> None:
     """A change of the members while another one is pending."""
