@@ -130,6 +130,7 @@ class FirefoxPage:
         self._bidi = bidi
         self.context = context
         self._closed = False
+        self._cover = ""
 
     async def evaluate(self, expression: str, arg: Any = None, /) -> Any:
         said = await self._bidi.call(
@@ -160,6 +161,15 @@ class FirefoxPage:
             context=self.context,
             actions=[{"type": "pointer", "id": "hand", "actions": pointer}],
         )
+
+    async def hide(self) -> None:
+        """By another tab before it."""
+        made = await self._bidi.call("browsingContext.create", type="tab")
+        self._cover = made["context"]
+
+    async def show(self) -> None:
+        await self._bidi.call("browsingContext.close", context=self._cover)
+        await self._bidi.call("browsingContext.activate", context=self.context)
 
     async def reload(self) -> None:
         await self._bidi.call("browsingContext.reload", context=self.context, wait="interactive")

@@ -110,6 +110,17 @@ async def test_two_tabs_are_told_apart_and_share_what_is_stored(phone: Other, ur
     await two.close()
 
 
+async def test_a_hidden_page_knows_it(phone: Other, url: str) -> None:
+    page = await phone.open(url)
+    assert await page.evaluate("document.visibilityState") == "visible"
+    await page.hide()
+    await page.wait_for_function("document.visibilityState === 'hidden'", **_WAIT)
+    await page.show()
+    await page.wait_for_function("document.visibilityState === 'visible'", **_WAIT)
+    assert await page.evaluate("innerWidth") in (PHONE[0], 447)
+    await page.close()
+
+
 async def test_page_errors_are_recorded(phone: Other, url: str) -> None:
     page = await phone.open(url)
     await page.evaluate(

@@ -115,6 +115,19 @@ class WebKitPage:
         await self._command("POST", "/url", {"url": url})
         await self._record()
 
+    async def hide(self) -> None:
+        """By minimizing its window."""
+        await self._command("POST", "/window/minimize")
+
+    async def show(self) -> None:
+        """Restored to the device's size.
+
+        Windows after the first have a toolbar, which lets none be narrower than 447 pixels.
+        """
+        width, height = self._device.size
+        place = {"x": 0, "y": 0, "width": width, "height": height}
+        await self._command("POST", "/window/rect", place)
+
     async def reload(self) -> None:
         await self._command("POST", "/refresh")
         await self._record()
@@ -248,11 +261,8 @@ class WebKitDevice(BrowserProcess):
         """A window at ``url``."""
         handle = self._spare or await self._new_window()
         self._spare = ""
-        # Windows after the first have a toolbar, which lets none be narrower than 447 pixels.
-        width, height = self.size
-        place = {"x": 0, "y": 0, "width": width, "height": height}
-        await self.command("POST", "/window/rect", place, window=handle)
         page = WebKitPage(self, handle)
+        await page.show()
         await page.goto(url)
         return page
 
