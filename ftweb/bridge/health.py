@@ -12,6 +12,8 @@ field        meaning
 ``nodes``    replicas that are reachable, this bridge's own included
 ``clients``  that have joined, each page or script once
 ``quorum``   whether requests can be acknowledged
+``spare``    how many voters may be lost before they cannot; the lost ones are replaced within
+             about a second, and then it counts anew
 ``storage``  ``ok`` or ``failed``
 ===========  ==================================================================================
 
@@ -61,6 +63,7 @@ def report(
         "nodes": 1 + len(registry.nodes()),
         "clients": len(registry),
         "quorum": hosting.quorum,
+        "spare": relay.spare(),
         "storage": "failed" if storage_failed else "ok",
     }
 

@@ -435,12 +435,18 @@ class Relay:
     def _quorum(self, status: NodeStatus) -> bool:
         """Whether there can be progress: a majority of the voters is here. Between two hosts
         there is no leader for a moment, and yet nothing is wrong."""
-        if status.failed or self._ended:
-            return False
+        return not status.failed and not self._ended and self._spare(status) >= 0
+
+    def spare(self) -> int:
+        """How many of the voters may be lost now, with no time to be replaced, before nothing can
+        be acknowledged. Negative when that is so already."""
+        return self._spare(self._driver.status)
+
+    def _spare(self, status: NodeStatus) -> int:
         here = sum(
             voter == self.node_id
             or self._registry.with_node(voter) is not None
             or self.links.routes.node(voter) is not None
             for voter in status.voters
         )
-        return 2 * here > len(status.voters)
+        return here - (len(status.voters) // 2 + 1)

@@ -18,6 +18,9 @@ class Seen:
     def __init__(self, host: str | None, quorum: bool) -> None:
         self.hosting = Hosting(epoch=3, term=9, host=host, quorum=quorum)
 
+    def spare(self) -> int:
+        return 2
+
 
 @pytest.mark.parametrize(
     "host, quorum, failed, storage_failed, status",
@@ -43,7 +46,7 @@ def test_status(
     assert found["status"] == status
     assert (found["epoch"], found["term"], found["host"]) == (3, 9, host)
     assert found["storage"] == ("failed" if storage_failed else "ok")
-    assert (found["nodes"], found["clients"]) == (1, 0)
+    assert (found["nodes"], found["clients"], found["spare"]) == (1, 0, 2)
 
 
 def test_the_documented_fields_are_those_that_are_there() -> None:

@@ -289,6 +289,13 @@ async def test_a_host_that_appends_nonsense_stops_the_replica_and_not_the_bridge
     assert "has stopped (bad_frame)" in caplog.text
 
 
+async def test_health_says_how_many_voters_may_be_lost(hosted: tuple[Bridge, Tab]) -> None:
+    """Everything here is one device, so the bridge alone votes: no voter can be spared. That one
+    can, with three devices, is what ``tests/e2e/test_other_browsers.py`` waits for."""
+    bridge, _ = hosted
+    assert (await bridge.health())["spare"] == 0
+
+
 # --- directory and losses ---------------------------------------------------------------------
 
 

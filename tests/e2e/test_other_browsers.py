@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from tests.e2e.classroom import APPS, Classroom, MakeDevice, Tab
+from tests.e2e.classroom import APPS, Classroom, MakeDevice, Tab, until
 from tests.e2e.classroom import classroom as make_classroom
 from tests.e2e.ledger import voting
 from tests.lan.firefox import FirefoxDevice, FirefoxPage
@@ -48,9 +48,13 @@ async def _some_more_votes(tabs: list[Tab], count: int = 5) -> None:
         await tab.until("votes.acknowledged.length >= x", argument=had + count)
 
 
-async def _replaced(tab: Tab, gone: str) -> None:
-    """A node that left is no member any more: the next may leave without taking the quorum."""
-    await tab.until("s.quorum && s.hostId && !s.successors.includes(x)", argument=gone)
+async def _can_lose_one(classroom: Classroom) -> None:
+    """Who left has been replaced among the voters: the next may leave, too, and all goes on."""
+
+    async def spare() -> bool:
+        return int((await classroom.bridge.healthz())["spare"]) >= 1
+
+    await until(spare)
 
 
 async def test_every_engine_joins_and_stands_by(classroom: Classroom) -> None:
@@ -81,7 +85,7 @@ async def test_each_engine_takes_over_in_its_turn(classroom: Classroom) -> None:
         ]
         # Generous, since other work may share the machine.
         assert max(firsts) - killed < 3000
-        await _replaced(second, before["nodeId"])
+        await _can_lose_one(classroom)
         await classroom.kill_browser(second)
         (last,) = (tab for tab in phones if tab is not second)
         assert await classroom.host_tab() is last
@@ -91,19 +95,18 @@ async def test_each_engine_takes_over_in_its_turn(classroom: Classroom) -> None:
 
 
 async def test_reloading_a_page_keeps_the_device_and_its_votes(classroom: Classroom) -> None:
-    phones = _phones(classroom)
-    before = [await tab.status() for tab in phones]
-    for tab, known in zip(phones, before, strict=True):
-        vote = {"type": "vote", "n": 1, "voter": known["deviceId"]}
+    for tab in _phones(classroom):
+        before = await tab.status()
+        vote = {"type": "vote", "n": 1, "voter": before["deviceId"]}
         assert await tab.send(vote) == {"accepted": True}
+        await _can_lose_one(classroom)
         await tab.handle.reload()
-    for tab, known in zip(phones, before, strict=True):
-        await tab.until("s.ready && s.hostId && s.nodeId !== x", argument=known["nodeId"])
+        await tab.until("s.ready && s.hostId && s.nodeId !== x", argument=before["nodeId"])
         after = await tab.status()
-        assert after["deviceId"] == known["deviceId"]
-        assert after["clientId"] != known["clientId"]
+        assert (after["deviceId"], after["epoch"]) == (before["deviceId"], before["epoch"])
+        assert after["clientId"] != before["clientId"]
         counted = await tab.evaluate("connection.state.counted")
-        assert counted[known["deviceId"]] == {"1": 1}
+        assert counted[before["deviceId"]] == {"1": 1}
 
 
 async def _hand_over(classroom: Classroom, hosting: Tab) -> Tab:
@@ -113,9 +116,6 @@ async def _hand_over(classroom: Classroom, hosting: Tab) -> Tab:
     await page.hide()
     host = await classroom.host_tab(besides=[hosting])
     await page.show()
-    await host.until(
-        "s.quorum && s.successors.includes(x)", argument=(await hosting.status())["nodeId"]
-    )
     return host
 
 
@@ -128,14 +128,14 @@ async def test_a_hosting_phone_is_hidden_and_reloaded(classroom: Classroom, engi
     reloaded = classroom.tabs[engine]
     (voter,) = (tab for tab in _phones(classroom) if tab is not reloaded)
     async with voting(classroom, [voter]) as outcome:
-        gone = (await classroom.presenter.status())["nodeId"]
         await classroom.close_tab(classroom.presenter)
         host = await classroom.host_tab()
-        await _replaced(host, gone)
         while True:  # at least once, and until the wanted one hosts
+            await _can_lose_one(classroom)
             host = await _hand_over(classroom, host)
             if host is reloaded:
                 break
+        await _can_lose_one(classroom)
         before = await reloaded.status()
         await reloaded.handle.reload()
         assert await classroom.host_tab(besides=[reloaded]) is voter
@@ -152,11 +152,13 @@ async def test_a_hosting_phone_is_hidden_and_reloaded(classroom: Classroom, engi
 async def test_going_elsewhere_and_back(classroom: Classroom, engine: str) -> None:
     """From the back/forward cache (WebKit) or loaded anew (Firefox): the same device."""
     tab = classroom.tabs[engine]
+    page = tab.handle
+    assert isinstance(page, FirefoxPage | WebKitPage)
     before = await tab.status()
-    await tab.evaluate("globalThis.here = 'still'")
-    await tab.evaluate("void setTimeout(() => { location = 'about:blank'; })")
+    await page.evaluate("globalThis.here = 'still'")
+    await page.goto("about:blank")
     await classroom.presenter.until("!s.successors.includes(x)", 5, before["nodeId"])
-    await tab.evaluate("void setTimeout(() => history.back())")
+    await page.go_back()
     await tab.until("s.ready && s.state === 'connected' && s.nodeId !== x", 30, before["nodeId"])
     after = await tab.status()
     cached = await tab.evaluate("globalThis.here === 'still'")

@@ -162,6 +162,15 @@ class FirefoxPage:
             actions=[{"type": "pointer", "id": "hand", "actions": pointer}],
         )
 
+    async def goto(self, url: str) -> None:
+        await self._bidi.call(
+            "browsingContext.navigate", context=self.context, url=url, wait="interactive"
+        )
+
+    async def go_back(self) -> None:
+        """Does not wait: there is no load event when the page was kept."""
+        await self._bidi.call("browsingContext.traverseHistory", context=self.context, delta=-1)
+
     async def hide(self) -> None:
         """By another tab before it."""
         made = await self._bidi.call("browsingContext.create", type="tab")
@@ -254,9 +263,7 @@ class FirefoxDevice(BrowserProcess):
             context=page.context,
             viewport={"width": width, "height": height},
         )
-        await self._bidi.call(
-            "browsingContext.navigate", context=page.context, url=url, wait="interactive"
-        )
+        await page.goto(url)
         return page
 
     async def stop(self) -> None:

@@ -110,6 +110,17 @@ async def test_two_tabs_are_told_apart_and_share_what_is_stored(phone: Other, ur
     await two.close()
 
 
+async def test_going_elsewhere_and_back(phone: Other, probe: Probe, url: str) -> None:
+    page = await phone.open(f"{url}#{phone.name}-traveller")
+    await probe.hears(f"{phone.name}-traveller beat")
+    await page.goto("about:blank")
+    await probe.hears(f"{phone.name}-traveller closed")
+    assert await page.evaluate("location.href") == "about:blank"
+    await page.go_back()
+    await page.wait_for_function("location.hash.endsWith('traveller')", **_WAIT)
+    await page.close()
+
+
 async def test_a_hidden_page_knows_it(phone: Other, url: str) -> None:
     page = await phone.open(url)
     assert await page.evaluate("document.visibilityState") == "visible"

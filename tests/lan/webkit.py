@@ -9,9 +9,13 @@ What differs from the other browsers, all of it the driver's doing:
 - The browser draws on a display, so each device has an ``Xvfb`` of its own. It outlives the
   browser, as a screen does.
 - An automated browser keeps nothing on disk: a killed one comes back as another device.
-- There is no console. Each page gets a recorder as soon as it has been loaded, and every answer
-  brings what it has recorded; errors of workers that the page does not hear of stay unknown.
+- There is no console. Each page gets a recorder with the first question after it was loaded, and
+  every answer brings what was recorded; errors of workers that the page does not hear of stay
+  unknown.
 - A command means the current window, so commands wait for one another.
+- It waits for a load event even of a page that comes back from the back/forward cache, which has
+  none, and for the answer of a script whose page went into it. So it is told not to wait for
+  loading, and this module asks instead, by scripts that answer at once.
 """
 
 from __future__ import annotations
@@ -33,7 +37,8 @@ from tests.lan.lan import Host, LanError
 PORT = 4444
 """Each host has a loopback of its own: there is nobody to share the port with."""
 
-RECORDER = """
+ASK = """
+const done = arguments[arguments.length - 1];
 if (!globalThis.recorded) {
     const recorded = globalThis.recorded = { problems: [], log: [] };
     addEventListener("error", event => recorded.problems.push(
@@ -50,17 +55,14 @@ if (!globalThis.recorded) {
         };
     }
 }
-"""
-
-ASK = """
-const done = arguments[arguments.length - 1];
 const told = () => {
-    const { problems, log } = globalThis.recorded ?? { problems: [], log: [] };
+    const { problems, log } = globalThis.recorded;
     return { problems: problems.splice(0), log: log.splice(0) };
 };
 CALL.then(value => done({ value, ...told() }),
           error => done({ error: `${error}`, ...told() }));
 """
+"""A script that records from now on, asks, and answers with what has been recorded."""
 
 
 def find_webkit() -> tuple[str, str]:
@@ -112,8 +114,28 @@ class WebKitPage:
         await poll(press, timeout=15_000, polling=25)
 
     async def goto(self, url: str) -> None:
-        await self._command("POST", "/url", {"url": url})
-        await self._record()
+        await self._leave("/url", {"url": url})
+
+    async def reload(self) -> None:
+        await self._leave("/refresh")
+
+    async def _leave(self, path: str, body: Any = None) -> None:
+        """Until another document is there: what this one is marked with is gone."""
+        await self._now("globalThis.leaving = true")
+        await self._command("POST", path, body)
+        await self._until("!globalThis.leaving && document.readyState !== 'loading'")
+
+    async def go_back(self) -> None:
+        here = await self._now("location.href")
+        await self._command("POST", "/back")
+        await self._until(f"location.href !== {json.dumps(here)}")
+
+    async def _now(self, expression: str) -> Any:
+        script = {"script": f"return {expression}", "args": []}
+        return await self._command("POST", "/execute/sync", script)
+
+    async def _until(self, expression: str) -> None:
+        await poll(lambda: self._now(expression), timeout=30_000, polling=10)
 
     async def hide(self) -> None:
         """By minimizing its window."""
@@ -127,13 +149,6 @@ class WebKitPage:
         width, height = self._device.size
         place = {"x": 0, "y": 0, "width": width, "height": height}
         await self._command("POST", "/window/rect", place)
-
-    async def reload(self) -> None:
-        await self._command("POST", "/refresh")
-        await self._record()
-
-    async def _record(self) -> None:
-        await self._command("POST", "/execute/sync", {"script": RECORDER, "args": []})
 
     async def close(self) -> None:
         self._closed = True
@@ -181,8 +196,8 @@ class WebKitDevice(BrowserProcess):
         self.running = True
         await self._listening()
         wanted = {
-            "pageLoadStrategy": "eager",
-            "timeouts": {"script": 120_000, "pageLoad": 60_000},
+            "pageLoadStrategy": "none",
+            "timeouts": {"script": 60_000},
             "webkitgtk:browserOptions": {
                 "binary": browser,
                 # Without its toolbar a window may be as narrow as a phone.
