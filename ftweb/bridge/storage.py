@@ -35,7 +35,9 @@ from ftweb.storage import Saved
 DATABASE_FILE = "replica.sqlite3"
 
 _APPLICATION_ID: Final = 0x66747762  # "ftwb"
-_SCHEMA_VERSION: Final = 1
+_SCHEMA_VERSION: Final = 2
+_READ: Final = (1, 2)
+"""Version 1 had no table of replays; it is added when such a file is opened."""
 
 _SCHEMA: Final = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL, checksum BLOB NOT NULL) WITHOUT ROWID;
@@ -44,9 +46,15 @@ CREATE TABLE log (
 );
 """
 
+_REPLAYS: Final = """
+CREATE TABLE IF NOT EXISTS replays (
+    idx INTEGER PRIMARY KEY, value TEXT NOT NULL, checksum BLOB NOT NULL
+)
+"""
+
 
 class SqliteStorage:
-    """Implements :class:`ftweb.storage.Storage`.
+    """Implements :class:`ftweb.storage.Durable`.
 
     Use as a context manager, or call :meth:`close`.
 
@@ -85,7 +93,8 @@ class SqliteStorage:
                 for statement in _SCHEMA.split(";"):
                     db.execute(statement)
                 db.execute(f"PRAGMA application_id={_APPLICATION_ID}")
-                db.execute(f"PRAGMA user_version={_SCHEMA_VERSION}")
+            db.execute(_REPLAYS)
+            db.execute(f"PRAGMA user_version={_SCHEMA_VERSION}")
             db.execute("COMMIT")
         except sqlite3.OperationalError:
             db.close()
@@ -105,7 +114,7 @@ class SqliteStorage:
                 code="storage_untrusted",
             )
         version = db.execute("PRAGMA user_version").fetchone()[0]
-        if version != _SCHEMA_VERSION:
+        if version not in _READ:
             raise StorageError(
                 f"{self._path} was written by another version of ftweb (schema {version}, this"
                 f" one has {_SCHEMA_VERSION}). Use that version, or give another data directory.",
@@ -224,6 +233,64 @@ class SqliteStorage:
         with self._transaction():
             self._put("snapshot", _encode(snapshot))
             self._db.execute("DELETE FROM log WHERE idx <= ?", (snapshot.last_index,))
+
+    # --- what is to be replayed -------------------------------------------------------------
+
+    def replace(self, saved: Saved, replays: Sequence[str]) -> None:
+        """See :class:`ftweb.storage.Durable`."""
+        with self._transaction():
+            for table in ("log", "meta", "replays"):
+                self._db.execute(f"DELETE FROM {table}")
+            self._put("epoch", str(saved.epoch))
+            if saved.hard_state is not None:
+                self._put("hard_state", _encode(saved.hard_state))
+            if saved.snapshot is not None:
+                self._put("snapshot", _encode(saved.snapshot))
+            self._db.executemany(
+                "INSERT INTO log (idx, value, checksum) VALUES (?, ?, ?)",
+                (_log_row(entry) for entry in saved.entries),
+            )
+            self._db.executemany(
+                "INSERT INTO replays (idx, value, checksum) VALUES (?, ?, ?)",
+                ((i, value, _checksum(f"replay {i}", value)) for i, value in enumerate(replays)),
+            )
+
+    def replays(self) -> list[str]:
+        """See :class:`ftweb.storage.Durable`."""
+        found = []
+        try:
+            with _as_damage():
+                for idx, value, checksum in self._db.execute(
+                    "SELECT idx, value, checksum FROM replays ORDER BY idx"
+                ):
+                    _verify(f"replay {idx}", value, checksum)
+                    found.append(value)
+        except _DamageError as damage:
+            self._db.close()
+            raise self._set_aside(str(damage)) from damage
+        return found
+
+    def replayed(self, count: int) -> None:
+        """See :class:`ftweb.storage.Durable`."""
+        with self._transaction():
+            self._db.execute(
+                "DELETE FROM replays WHERE idx IN (SELECT idx FROM replays ORDER BY idx LIMIT ?)",
+                (count,),
+            )
+
+    def keep_aside(self) -> Path:
+        """Copy the whole file as it is; gives the copy's path.
+
+        Raises:
+            StorageError: ``storage_failed``: it could not be copied.
+        """
+        stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
+        aside = self._path.with_name(f"{self._path.stem}.given-up-{stamp}{self._path.suffix}")
+        try:
+            self._db.execute("VACUUM INTO ?", (str(aside),))
+        except sqlite3.Error as error:
+            raise StorageError(f"The replica {self._path} could not be copied: {error}.") from error
+        return aside
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
