@@ -89,6 +89,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
         lineage: the ancestors, oldest first.
         since: the journal holds every request since that epoch was left; 0: there is none.
         term, index: of the last entry of its log.
+        applied: the last entry that is known to be committed.
         quorum: a majority of the voters can be reached from here.
     """
 
@@ -98,6 +99,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     since: Count = 0
     term: Count = 0
     index: Count = 0
+    applied: Count = 0
     quorum: bool = False
 
 

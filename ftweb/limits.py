@@ -102,6 +102,13 @@ REPLAY_WINDOW: Final = 32
 """Replayed requests under way at once: enough to fill batches, and the live requests of those who
 are there already hardly wait behind them."""
 
+REPLAY_SECONDS: Final = 1.0
+"""After so long without an answer a replayed request is sent again."""
+
+ARRIVE_SECONDS: Final = 5.0
+"""How long a bridge that has given up its epoch waits for another that it cannot reach any more,
+before it goes back to what it had: longer than a Wi-Fi blip."""
+
 # --- traffic ------------------------------------------------------------------------------
 
 PENDING_REQUESTS: Final = 64

@@ -81,7 +81,7 @@ class Lineage:
         return any(fork.index < number <= fork.base for fork in self.forks)
 
     def summary(
-        self, *, bridge: str, epoch: int, term: Term, index: Index, quorum: bool
+        self, *, bridge: str, epoch: int, term: Term, index: Index, applied: Index, quorum: bool
     ) -> Summary:
         """What a bridge that holds this history tells others."""
         return Summary(
@@ -91,6 +91,7 @@ class Lineage:
             since=self.since,
             term=term,
             index=index,
+            applied=applied,
             quorum=quorum,
         )
 

@@ -125,6 +125,11 @@ class Node:
         return self._state.applied_index
 
     @property
+    def last_term(self) -> Term:
+        """Of the last entry of the log, committed or not."""
+        return self._state.log.last_term
+
+    @property
     def last_index(self) -> Index:
         return self._state.log.last_index
 
