@@ -34,7 +34,6 @@ link_proof            bridge → bridge    the proof of the one who asked
 link_welcome          bridge → bridge    linked: what a newcomer has to know of the server
 link_state            bridge → bridges   which nodes and clients are behind that bridge
 routed                bridge → bridge    a frame for a node or bridge further on
-link_epoch            bridge → bridge    what two histories of one server tell one another
 ====================  =================  ====================================================
 """
 
@@ -459,18 +458,10 @@ class Routed(_Frame, frozen=True, tag="routed"):
     """The frame itself; only the last bridge decodes it."""
 
 
-class LinkEpoch(_Frame, frozen=True, tag="link_epoch"):
-    """Between two bridges of one server whose epochs differ."""
-
-    sender: Id
-    """The bridge's own id."""
-    body: dict[str, Any]
-
-
 type Frame = (
     Hello | Welcome | Error | Ping | Pong | Bye
     | OpenSession | Session | Request | Reply | Outcome | Message
     | State | Change | Resync | Status
     | NodeUp | NodeUpdate | NodeDown | Directory | Lost | Forward | Raft | Signal
-    | LinkHello | LinkChallenge | LinkProof | LinkWelcome | LinkState | Routed | LinkEpoch
+    | LinkHello | LinkChallenge | LinkProof | LinkWelcome | LinkState | Routed
 )  # fmt: skip

@@ -6,9 +6,12 @@ and no election can be won. An app that asked for it goes on in a new epoch:
 1. Only after QUORUM_LOSS_SECONDS without a break: who comes back sooner needs no new epoch.
 2. It begins from this bridge's own replica, with the bridge as its only voter, exactly as after a
    restart (:mod:`ftweb.bridge.bootstrap`). Tabs that are here join it; upkeep does the rest.
-3. Nothing acknowledged is lost: with one bridge every acknowledgement was released by it, after it
-   had saved the entry. Voters that were cut off have acknowledged nothing to anybody, since all
-   ways led through this bridge; when they return, they give up the old epoch.
+3. Nothing acknowledged is lost: every acknowledgement is released by a bridge, after it had saved
+   the entry. With one bridge that is this one. Of several that are linked, the one whose log
+   reaches furthest begins, and the others join it (:func:`ftweb.epochs.begins`). Those that cannot
+   be reached may go on elsewhere: that is what the new epoch's journal is for, and the meeting of
+   the two (:mod:`ftweb.relay.meeting`).
+4. Whoever is not the one to begin looks again after the same time.
 
 An app with ``"wait"`` waits: requests are kept by their pages, which say why.
 """
@@ -30,6 +33,7 @@ class Continuing:
     Args:
         loop: runs the timer.
         begin: begins the new epoch.
+        may_begin: whether this bridge is the one to do so.
         seconds: rule 1; tests give less.
     """
 
@@ -38,10 +42,12 @@ class Continuing:
         *,
         loop: asyncio.AbstractEventLoop,
         begin: Callable[[], None],
+        may_begin: Callable[[], bool] = lambda: True,
         seconds: float = QUORUM_LOSS_SECONDS,
     ) -> None:
         self._loop = loop
         self._begin = begin
+        self._may_begin = may_begin
         self._seconds = seconds
         self._timer: asyncio.TimerHandle | None = None
 
@@ -60,5 +66,8 @@ class Continuing:
 
     def _go_on(self) -> None:
         self._timer = None
+        if not self._may_begin():
+            self._timer = self._loop.call_later(self._seconds, self._go_on)
+            return
         _log.warning("Most of the voters have gone; going on without them, in a new epoch.")
         self._begin()

@@ -54,8 +54,9 @@ from ftweb.limits import FRAME_BYTES, HTTP_CONCURRENCY, HTTP_HEADER_BYTES, UNSEN
 from ftweb.relay.connection import Registry
 from ftweb.relay.handshake import Me
 from ftweb.relay.here import Here, Hosting
+from ftweb.relay.meeting import Meeting
 from ftweb.relay.relay import Relay
-from ftweb.storage import Saved
+from ftweb.storage import Switching
 
 _log = logging.getLogger(__name__)
 
@@ -111,7 +112,7 @@ async def serve(config: BridgeConfig, *, on_ready: Callable[[Started], None]) ->
             bridge=config.bridge_id,
         )
         if config.app_dir is None and storage.load() is None:
-            node_id = NodeId(secrets.token_hex(16))  # joins whatever epoch the others have
+            node_id = new_node_id()  # joins whatever epoch the others have
         else:
             node_id = begin_epoch(storage, genesis, data_dir=config.data_dir)
         started = _started(config, port, home=_home(bundle))
@@ -126,6 +127,11 @@ async def serve(config: BridgeConfig, *, on_ready: Callable[[Started], None]) ->
         )
         _raise_descriptor_limit()
         await bridge.run(listener, on_ready)
+
+
+def new_node_id() -> NodeId:
+    """128 random bits: a node's id is never used again."""
+    return NodeId(secrets.token_hex(16))
 
 
 class _Bridge:
@@ -144,7 +150,9 @@ class _Bridge:
     ) -> None:
         loop = asyncio.get_running_loop()
         self._genesis = genesis
-        self._continuing = Continuing(loop=loop, begin=self._begin_epoch)
+        self._continuing = Continuing(
+            loop=loop, begin=self._go_on, may_begin=lambda: self._meeting.may_begin()
+        )
         self._config = config
         self._started = started
         self._storage = storage
@@ -176,9 +184,10 @@ class _Bridge:
         self._bundle = bundle
         self._start = start
         self._dialer = Dialer(links=self._relay.links, me=self._me, own=here.urls)
+        switching = Switching(storage)
         self._driver = Driver(
             node_id=node_id,
-            storage=storage,
+            storage=switching,
             send=self._relay.send,
             clock=Clock(
                 monotonic=lambda: loop.time() * 1000,
@@ -196,6 +205,17 @@ class _Bridge:
             own_addresses=lambda: shown_addresses(config.host),
         )
         self._relay.attach(self._driver)
+        self._meeting = Meeting(
+            bridge=config.bridge_id,
+            storage=switching,
+            replica=self._driver,
+            relay=self._relay,
+            loop=loop,
+            begin=lambda: self._begin_epoch(new_node_id()),
+            new_node_id=new_node_id,
+            keep_aside=storage.keep_aside,
+        )
+        self._relay.meet(self._meeting)
         linking = LinkEndpoint(
             registry=self._registry, links=self._relay.links, me=self._me, welcome=self._welcome
         )
@@ -257,6 +277,7 @@ class _Bridge:
                     for connection in list(server.server_state.connections):
                         connection.transport.abort()  # downloads that outlasted STOP_SECONDS
                     self._continuing.close()
+                    self._meeting.close()
                     self._relay.close()
 
     async def _replica(self) -> None:
@@ -329,31 +350,21 @@ class _Bridge:
         known = self._relay.links.routes.ever
         self._hosts.set_linked(origin for each in known for origin in each.urls)
         self._dialer.learn()
-        if 0 < self._driver.epoch < state.epoch:
-            self._join_epoch(state.epoch)
 
-    def _join_epoch(self, epoch: int) -> None:
-        """Give up this bridge's epoch for a higher one, as a newcomer."""
-        _log.warning("Another bridge of this server is in a later epoch; joining that.")
+    def _go_on(self) -> None:
+        """The quorum is gone for good."""
         try:
-            self._driver.begin(Saved.nothing(epoch=epoch), node_id=NodeId(secrets.token_hex(16)))
-        except FtwebError as error:
-            _log.error("The other epoch could not be joined: %s", error)
-
-    def _begin_epoch(self) -> None:
-        if self._replica_ended or self._driver.status.failed:
-            return
-        try:
-            self._driver.begin(
-                next_epoch(
-                    self._storage,
-                    self._genesis,
-                    data_dir=self._config.data_dir,
-                    node_id=self._driver.node_id,
-                )
-            )
+            self._begin_epoch(self._driver.node_id)
         except FtwebError as error:
             _log.error("No new epoch could begin: %s", error)
+
+    def _begin_epoch(self, node_id: NodeId) -> None:
+        if self._replica_ended or self._driver.status.failed:
+            return
+        beginning = next_epoch(
+            self._storage, self._genesis, data_dir=self._config.data_dir, node_id=node_id
+        )
+        self._driver.begin(beginning, node_id=node_id)
 
     def _report(self) -> dict[str, Any]:
         return health.report(

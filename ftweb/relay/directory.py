@@ -44,6 +44,7 @@ class NodeDirectory:
         to_own_node: hands a frame to the bridge's own node.
         leader: gives the connection behind which the leader runs, if it runs here.
         elsewhere: gives the nodes behind other bridges.
+        replaying: whether this bridge still repeats requests of an epoch that it has given up.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class NodeDirectory:
         to_own_node: Callable[[frames.Frame], None],
         leader: Callable[[], Connection | None],
         elsewhere: Callable[[], Iterable[frames.NodeInfo]] = tuple,
+        replaying: Callable[[], bool] = lambda: False,
     ) -> None:
         self._node_id = node_id
         self._device_id = device_id
@@ -66,6 +68,7 @@ class NodeDirectory:
         self._to_own_node = to_own_node
         self._leader = leader
         self._elsewhere = elsewhere
+        self._replaying = replaying
         self._started_at = loop.time()
         self._timer: asyncio.TimerHandle | None = None
         self._sent_at = float("-inf")
@@ -138,6 +141,7 @@ class NodeDirectory:
             since=SINCE_BASE,
             rtt=0.0,
             bridge=self._bridge,
+            replaying=self._replaying(),
         )
 
     def _info(self, connection: Connection) -> frames.NodeInfo:

@@ -12,11 +12,8 @@
 6. A node's frames are delivered here or passed on, never both, and links carry each once. Should
    a request come twice all the same, sessions make it one.
 
-The meeting of two histories hooks in here. ``on_bridge`` is called whenever another bridge that
-can be reached is new, or its node, epoch or ``history`` changed; ``history`` gives what the others
-are told of ours (call :meth:`Relay.tell` when it changed); :meth:`Relay.send_epoch` sends another
-bridge a ``link_epoch`` frame, which calls ``on_link_epoch`` there; :meth:`Relay.replay` sends a
-request of the epoch that ended to the present host.
+7. Nodes behind bridges in another epoch cannot be reached, whatever their ids: they belong to
+   another history. What is done about that is :mod:`ftweb.relay.meeting`'s (:meth:`Relay.meet`).
 """
 
 from __future__ import annotations
@@ -24,18 +21,20 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
 from ftweb import codec, frames
 from ftweb.app import Effect, Replied
 from ftweb.core import NodeId
 from ftweb.driver import Driver, NodeStatus
-from ftweb.errors import FrameError
+from ftweb.errors import CODES, FrameError
 from ftweb.relay.connection import Connection, NodeHere, Registry
 from ftweb.relay.directory import NodeDirectory
 from ftweb.relay.here import Here, Hosting, welcome
 from ftweb.relay.links import Links
+from ftweb.relay.meeting import Meeting
 from ftweb.relay.requests import Requests
+from ftweb.relay.routes import Remote
 from ftweb.relay.signaling import route
 from ftweb.relay.stream import Stream
 from ftweb.relay.wire import Prepared
@@ -54,9 +53,7 @@ class Relay:
         registry: of the connections.
         loop: runs the timers.
         on_hosting: told whenever the host, or what is known of the quorum, changes.
-        on_bridge: see the module; so are the next two.
-        on_link_epoch: called with the sender's id and the frame's body.
-        history: gives this bridge's.
+        on_bridge: called whenever another bridge that can be reached is new, or in another epoch.
 
     :meth:`attach` must be called with the bridge's own replica before the first frame comes.
     """
@@ -71,16 +68,13 @@ class Relay:
         loop: asyncio.AbstractEventLoop,
         on_hosting: Callable[[Hosting], None],
         on_bridge: Callable[[frames.LinkState], None] | None = None,
-        on_link_epoch: Callable[[str, dict[str, Any]], None] | None = None,
-        history: Callable[[], Any] = lambda: None,
     ) -> None:
         self._here = here
         self._registry = registry
         self._loop = loop
         self._on_hosting = on_hosting
         self._on_bridge = on_bridge
-        self._on_link_epoch = on_link_epoch
-        self._history = history
+        self._meeting: Meeting | None = None
         self._stream = Stream(registry=registry, loop=loop)
         self.links = Links(bridge=here.bridge, start=here.start, loop=loop, listener=self)
         self._requests = Requests(
@@ -89,6 +83,7 @@ class Relay:
             status=lambda: self._driver.status,
             host=self._host,
             send=self._send_to,
+            holds=lambda client: self._meeting is not None and self._meeting.holds(client),
         )
         self._directory = NodeDirectory(
             node_id=lambda: self.node_id,
@@ -98,9 +93,10 @@ class Relay:
             loop=loop,
             to_own_node=self._to_own_node,
             leader=lambda: registry.with_node(self._driver.status.leader_id),
-            elsewhere=lambda: [remote.info for remote in self.links.routes.nodes.values()],
+            elsewhere=self._elsewhere,
+            replaying=lambda: self._meeting is not None and self._meeting.replaying,
         )
-        self._met: dict[str, tuple[str, int, Any]] = {}
+        self._met: dict[str, tuple[str, int]] = {}
         """Bridge → what ``on_bridge`` was last told of it."""
         self._leader: tuple[int, int, str | None] = (0, 0, None)
         self._provisional = False
@@ -194,10 +190,10 @@ class Relay:
 
     def _from_node(self, connection: Connection, frame: frames.Raft, text: str) -> None:
         node = connection.node
-        if node is None or node.node_id != frame.sender:
-            raise FrameError("A node may send consensus frames only after its node_up, as itself.")
         if frame.epoch != self._driver.epoch:
             return  # fenced: from a history that has been replaced
+        if node is None or node.node_id != frame.sender:
+            raise FrameError("A node may send consensus frames only after its node_up, as itself.")
         if frame.to == self.node_id:
             self._to_own_node(frame)
             return
@@ -212,8 +208,55 @@ class Relay:
         leader = self._driver.status.leader_id
         if self._registry.with_node(leader) is not None:
             return leader
-        remote = self.links.routes.node(leader)
+        remote = self._remote(leader)
         return leader if remote is not None and remote.info.kind == "tab" else None
+
+    def _remote(self, node_id: str | None) -> Remote | None:
+        """A node of this epoch behind another bridge."""
+        remote = self.links.routes.node(node_id)
+        if remote is None or self.links.routes.epoch_of(remote.bridge) != self._driver.epoch:
+            return None
+        return remote
+
+    def _elsewhere(self) -> list[frames.NodeInfo]:
+        """Those of this epoch behind other bridges, and those of none yet."""
+        routes, mine = self.links.routes, (0, self._driver.epoch)
+        return [r.info for r in routes.nodes.values() if routes.epoch_of(r.bridge) in mine]
+
+    # --- the meeting of two epochs ------------------------------------------------------------
+
+    def meet(self, meeting: Meeting) -> None:
+        """From now on, what has to be done about other epochs is done there."""
+        self._meeting = meeting
+        meeting.notice()
+
+    def others(self) -> list[frames.LinkState]:
+        """See :class:`ftweb.relay.meeting.Relaying`."""
+        return self.links.routes.bridges
+
+    def has_quorum(self) -> bool:
+        """See :class:`ftweb.relay.meeting.Relaying`."""
+        return self._quorum(self._driver.status)
+
+    def host_id(self) -> str | None:
+        """See :class:`ftweb.relay.meeting.Relaying`."""
+        return self._host()
+
+    def replace_nodes(self) -> None:
+        """See :class:`ftweb.relay.meeting.Relaying`."""
+        for connection in self._registry.nodes():
+            node = connection.node
+            assert node is not None
+            self._registry.remove_node(connection)
+            self.links.routes.released_here(node.node_id)
+            connection.send(
+                frames.Error(code="epoch_over", message=CODES["epoch_over"], fatal=False)
+            )
+        self._nodes_changed(at_once=True)
+
+    def release(self) -> None:
+        """See :class:`ftweb.relay.meeting.Relaying`."""
+        self._requests.release(self._registry.client)
 
     def replay(self, forward: frames.Forward) -> bool:
         """See :meth:`ftweb.relay.requests.Requests.replay`."""
@@ -236,7 +279,7 @@ class Relay:
             urls=list(self._here.urls),
             clients=len(self._registry),
             devices=sorted(device[:DEVICE_CHARS] for device in self._registry.devices),
-            history=self._history(),
+            history=None if self._meeting is None else self._meeting.history(),
         )
 
     def clock(self) -> float:
@@ -258,9 +301,6 @@ class Relay:
                 self.links.left(frame.node_id)
                 if frame.request is not None:
                     self._requests.stuck(frame.request, frame.node_id)
-            case frames.LinkEpoch():
-                if self._on_link_epoch is not None:
-                    self._on_link_epoch(frame.sender, frame.body)
             case _:
                 _log.debug("A %s frame came over a link.", type(frame).__name__)
 
@@ -290,19 +330,19 @@ class Relay:
         there = self.links.routes.bridges
         met, self._met = self._met, {}
         for state in there:
-            summary = (state.node_id, state.epoch, state.history)
+            summary = (state.node_id, state.epoch)
             self._met[state.bridge] = summary
             if met.get(state.bridge) != summary and self._on_bridge is not None:
                 self._on_bridge(state)
+        self._notice()
+
+    def _notice(self) -> None:
+        if self._meeting is not None:
+            self._meeting.notice()
 
     def tell(self) -> None:
-        """What the other bridges are told of this one has changed."""
-        self.links.tell(at_once=True)
-
-    def send_epoch(self, bridge: str, body: dict[str, Any]) -> bool:
-        """Send a ``link_epoch`` frame to another bridge; False if it cannot be reached."""
-        frame = frames.LinkEpoch(sender=self._here.bridge, body=body)
-        return self.links.send(bridge, codec.encode(frame))
+        """See :class:`ftweb.relay.meeting.Relaying`."""
+        self._nodes_changed(at_once=True)
 
     # --- nodes --------------------------------------------------------------------------------
 
@@ -405,8 +445,11 @@ class Relay:
             epoch=status.epoch, term=status.term, host=host_id, quorum=self._quorum(status)
         )
         if hosting != self.hosting:
+            if hosting.quorum != self.hosting.quorum:
+                self.links.tell(at_once=True)  # others may wait for it, or for its loss
             self.hosting = hosting
             self._on_hosting(hosting)
+            self._notice()
 
     def _participants(self) -> int:
         there = self.links.routes.bridges
@@ -446,7 +489,7 @@ class Relay:
         here = sum(
             voter == self.node_id
             or self._registry.with_node(voter) is not None
-            or self.links.routes.node(voter) is not None
+            or self._remote(voter) is not None
             for voter in status.voters
         )
         return here - (len(status.voters) // 2 + 1)

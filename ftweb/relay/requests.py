@@ -4,7 +4,9 @@
    that is, with the source that the bridge vouches for. Without a host it is dropped, and so is
    what the host does not answer: clients repeat. Nothing is queued here.
 2. A reply that the replica already has is given at once.
-3. Requests that kill their hosts are found out (:mod:`ftweb.relay.inflight`).
+3. While requests of a client are replayed from another epoch (:mod:`ftweb.relay.meeting`), newer
+   ones of the same client are held back.
+4. Requests that kill their hosts are found out (:mod:`ftweb.relay.inflight`).
 """
 
 from __future__ import annotations
@@ -32,6 +34,7 @@ class Requests:
         status: what that replica knows.
         host: the node that hosts and can be reached; None while there is none.
         send: sends a frame to a node, wherever it is.
+        holds: whether a client's requests have to wait (rule 3).
     """
 
     def __init__(
@@ -42,12 +45,16 @@ class Requests:
         status: Callable[[], NodeStatus],
         host: Callable[[], str | None],
         send: Callable[[str, frames.Frame], object],
+        holds: Callable[[str], bool] = lambda client: False,
     ) -> None:
         self._stream = stream
         self._machine = machine
         self._status = status
         self._host = host
         self._send = send
+        self._holds = holds
+        self._held: dict[str, dict[int, tuple[Connection, frames.Request, str]]] = {}
+        """Client id → serial → what waits."""
         self.inflight = InFlight()
 
     def open_session(self, connection: Connection) -> None:
@@ -62,6 +69,11 @@ class Requests:
 
     def request(self, connection: Connection, request: frames.Request, text: str) -> None:
         """A client sends, or repeats, a request."""
+        if self._holds(connection.client_id):
+            held = self._held.setdefault(connection.client_id, {})
+            if len(held) < PENDING_REQUESTS or request.serial in held:
+                held[request.serial] = connection, request, text
+            return
         key: Key = (connection.client_id, request.session, request.serial)
         replied = self._machine().reply_for(*key)
         if replied is not None:
@@ -98,6 +110,18 @@ class Requests:
         released = self.inflight.forward(key, host, forward)
         if released is not None:
             self._send(host, released)
+
+    def release(self, client: Callable[[str], Connection | None]) -> None:
+        """Nothing has to wait any more.
+
+        Args:
+            client: gives a client's connection; who has another one by now repeats by itself.
+        """
+        held, self._held = self._held, {}
+        for requests in held.values():
+            for _, (connection, request, text) in sorted(requests.items()):
+                if client(connection.client_id) is connection:
+                    self.request(connection, request, text)
 
     def replay(self, forward: frames.Forward) -> bool:
         """Send a request of another epoch to the present host; False if there is none now.

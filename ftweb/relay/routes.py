@@ -113,6 +113,11 @@ class Routes:
         """A node behind another bridge that can be reached."""
         return None if node_id is None else self._nodes.get(node_id)
 
+    def epoch_of(self, bridge: str) -> int | None:
+        """The epoch in which a bridge said that it is."""
+        known = self._known.get(bridge)
+        return None if known is None else known.state.epoch
+
     @property
     def nodes(self) -> Mapping[str, Remote]:
         """All nodes behind other bridges that can be reached. Replaced, never changed."""

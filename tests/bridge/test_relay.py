@@ -155,13 +155,14 @@ async def test_a_leaving_host_hands_over_and_is_taken_for_no_death(
 
 async def test_consensus_frames_only_from_the_node_behind_the_socket(bridge: Bridge) -> None:
     liar = await bridge.join()
-    body = msgspec.Raw(b"{}")
-    liar.link.send(
-        frames.Raft(epoch=1, sender="f" * 32, to="e" * 32, kind="timeout_now", body=body)
+    epoch = (await liar.wait(frames.Status)).epoch
+    lie = frames.Raft(
+        epoch=epoch, sender="f" * 32, to="e" * 32, kind="timeout_now", body=msgspec.Raw(b"{}")
     )
+    liar.link.send(lie)
     assert await liar.wait_closed() == 4400
     tab = await bridge.tab()
-    tab.link.send(frames.Raft(epoch=1, sender="f" * 32, to="e" * 32, kind="timeout_now", body=body))
+    tab.link.send(lie)
     assert await tab.wait_closed() == 4400
 
 
