@@ -17,6 +17,7 @@ FILES: Final[dict[str, str]] = {
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>This tab serves</title>
+<link rel="icon" href="data:,">
 <link rel="stylesheet" href="/ftweb/host.css">
 <script type="module" src="/ftweb/host.js"></script>
 </head>

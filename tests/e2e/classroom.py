@@ -97,7 +97,8 @@ class Bridge:
     @property
     def join_url(self) -> str:
         """What a phone opens: by LAN address, with the token in the fragment."""
-        return f"http://{self.host.address}:{self.port}/#join={self.info['join_token']}"
+        home = "" if (self.app / "pages" / "index.html").is_file() else "ftweb/host"
+        return f"http://{self.host.address}:{self.port}/{home}#join={self.info['join_token']}"
 
     @property
     def presenter_url(self) -> str:

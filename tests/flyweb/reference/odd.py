@@ -136,6 +136,35 @@ async def file(request: Request) -> Response:
     return FileResponse(HERE / "static" / "lines.txt", headers={"etag": '"lines"'})
 
 
+PATTERN = b"".join(hashlib.sha256(bytes([number])).digest() for number in range(251)) * 8
+"""64,256 bytes; what large files are made of."""
+
+
+async def large(request: Request) -> Response:
+    """A file of any size, from any byte. ``plain`` leaves out that ranges may be asked for."""
+    size = int(request.path_params["size"])
+    start, end, status = 0, size, 200
+    headers = {"etag": f'"{size}"'}
+    wanted = request.headers.get("range", "")
+    if wanted.startswith("bytes="):
+        first, _, last = wanted.removeprefix("bytes=").partition("-")
+        start, end, status = int(first), min(int(last) + 1, size) if last else size, 206
+        headers["content-range"] = f"bytes {start}-{end - 1}/{size}"
+    if "plain" not in request.query_params:
+        headers["accept-ranges"] = "bytes"
+    headers["content-length"] = str(end - start)
+
+    async def pieces() -> AsyncIterator[bytes]:
+        at = start
+        while at < end:
+            offset = at % len(PATTERN)
+            piece = PATTERN[offset : offset + end - at]
+            yield piece
+            at += len(piece)
+
+    return StreamingResponse(pieces(), status_code=status, headers=headers)
+
+
 async def redirect(request: Request) -> Response:
     return RedirectResponse("/scope?from=redirect")
 
@@ -248,6 +277,7 @@ app = Starlette(
         Route("/later", later),
         Route("/tasks", tasks),
         Route("/file", file),
+        Route("/large/{size:int}", large),
         Route("/redirect", redirect),
         Route("/slash/", page),
         Route("/too-much", too_much, methods=["POST"]),
