@@ -46,6 +46,7 @@ NOT_FOR_TABS = (
     "ftweb/client/",
     "ftweb/simulation/",
     "ftweb/transports/binary.py",
+    "ftweb/transports/fetching.py",
     "ftweb/transports/websocket.py",
 )
 """What a tab never imports; it would only make every phone's download larger."""

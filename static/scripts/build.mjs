@@ -1,11 +1,11 @@
 /**
- * Builds the TypeScript part of static/dist: client.js, qr.js, rtc.js, net-worker.js,
- * node-worker.js and build-id.txt.
+ * Builds the TypeScript part of static/dist: client.js, files.js, their workers and
+ * parts, and build-id.txt.
  *
  * The build id names the folder that browsers cache for a year, so it must change with anything in
  * it: it is a hash over the built workers, and over FTWEB_RUNTIME_HASH, which stands for the
- * Pyodide folder (scripts/build_dist.py). client.js alone is revalidated on each load and holds the
- * id, so it is built last and is not part of it. The same inputs give the same bytes.
+ * Pyodide folder (scripts/build_dist.py). client.js and files.js are revalidated on each load and
+ * hold the id, so they are built last and are not part of it. The same inputs give the same bytes.
  */
 
 import { createHash } from "node:crypto";
@@ -45,7 +45,7 @@ async function bundle(name, define = {}) {
 }
 
 const inFolder = await Promise.all(
-  ["net-worker", "node-worker", "qr", "rtc"].map((name) => bundle(name)),
+  ["net-worker", "node-worker", "files-worker", "qr", "rtc"].map((name) => bundle(name)),
 );
 const hash = createHash("sha256");
 for (const { file, contents } of inFolder) {
@@ -53,10 +53,12 @@ for (const { file, contents } of inFolder) {
 }
 hash.update(process.env["FTWEB_RUNTIME_HASH"] ?? "");
 const id = hash.digest("hex").slice(0, 16);
-const client = await bundle("client", { FTWEB_BUILD: JSON.stringify(id) });
+const entries = await Promise.all(
+  ["client", "files"].map((name) => bundle(name, { FTWEB_BUILD: JSON.stringify(id) })),
+);
 
 await mkdir(dist, { recursive: true });
 await Promise.all(
-  [...inFolder, client].map(({ file, contents }) => writeFile(join(dist, file), contents)),
+  [...inFolder, ...entries].map(({ file, contents }) => writeFile(join(dist, file), contents)),
 );
 await writeFile(join(dist, "build-id.txt"), `${id}\n`);

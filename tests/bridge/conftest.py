@@ -380,6 +380,7 @@ def runtime_dir(tmp_path: Path) -> Path:
     folder.mkdir()
     (folder / "manifest.json").write_text(json.dumps({"build": "testbuild"}), encoding="utf-8")
     (folder / "client.js").write_text("export {};\n" * 200, encoding="utf-8")
+    (folder / "files.js").write_text("export {};\n", encoding="utf-8")
     (folder / "net-worker.js").write_text("// worker\n", encoding="utf-8")
     return folder
 

@@ -74,6 +74,11 @@ async def full(remote: Remote) -> Remote:
     return remote
 
 
+async def test_the_page_s_module_is_served(bridge: Bridge) -> None:
+    found = await bridge.get("/ftweb/files.js")
+    assert (found.status_code, found.headers["cache-control"]) == (200, "no-cache")
+
+
 # --- uploads ------------------------------------------------------------------------------------
 
 

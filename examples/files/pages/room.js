@@ -1,0 +1,346 @@
+/**
+ * The page: the list of files, sharing, downloading, keeping.
+ *
+ * 1. A file is told to the class as soon as it has been read; its bytes follow.
+ * 2. Every tab gives the bridges what they lack and it has (`keep`), and when fewer than two devices
+ *    hold a file, one more tab fetches it quietly. So files outlive any bridge and any tab.
+ * 3. A download of a file that was replaced meanwhile begins anew, and says so.
+ *
+ * @module
+ */
+
+import { connect, qrSvg } from "/ftweb/client.js";
+import { download, held, keep, save, share } from "/ftweb/files.js";
+import { arrange, byId, say, set } from "./lib/dom.js";
+import { createRow } from "./lib/row.js";
+import { connection as inWords } from "./lib/words.js";
+
+/**
+ * @typedef {import("./lib/row.js").SharedFile} SharedFile
+ * @typedef {import("./lib/row.js").FileProgress} FileProgress
+ * @typedef {{everybody: boolean, added: number, files: Record<string, SharedFile>}} State
+ * @typedef {{sha256: string, task: {pause(): void, resume(): void, cancel(): void} | null,
+ *   progress: FileProgress | null, blob: Blob | null, note: string, quiet: boolean}} Local
+ */
+
+/** Above this size nobody fetches a file without having been asked to. */
+const QUIET_BYTES = 64_000_000;
+/** How many devices should hold a file. */
+const ENOUGH = 2;
+
+/** @type {import("/ftweb/client.js").Connection | null} */
+let connection = null;
+/** @type {State | null} */
+let state = null;
+/** @type {Map<string, Local>} */
+const locals = new Map();
+/** @type {Map<string, ReturnType<typeof createRow>>} */
+const rows = new Map();
+/** SHA-256 of the files that this tab holds as a whole. @type {Set<string>} */
+const here = new Set();
+/** @type {string | null} */
+let replacing = null;
+
+// --- drawing --------------------------------------------------------------------------------
+
+function render() {
+  if (!state || !connection) return;
+  const entries = Object.entries(state.files).sort(([a], [b]) => Number(b.slice(1)) - Number(a.slice(1)));
+  for (const key of [...rows.keys()]) if (!(key in state.files)) rows.delete(key);
+  const elements = [];
+  for (const [key, file] of entries) {
+    const row = rows.get(key) ?? createRow(key, (act) => void perform(key, act));
+    rows.set(key, row);
+    const local = localOf(key);
+    row.update(file, {
+      mine: connection.presenter || file.by === connection.deviceId,
+      held: here.has(file.manifest.sha256),
+      progress: local.quiet ? null : local.progress,
+      note: local.note,
+    });
+    elements.push(row.element);
+  }
+  arrange(byId("files"), elements);
+  const may = state.everybody || connection.presenter;
+  set(byId("add"), "hidden", !may);
+  set(byId("empty"), "hidden", elements.length > 0);
+  say(byId("empty-title"), "No files yet.");
+  say(byId("empty-text"), may ? "What anybody shares appears here at once." : "What the presenter shares appears here at once.");
+}
+
+/**
+ * @param {string} key
+ * @returns {Local}
+ */
+function localOf(key) {
+  let local = locals.get(key);
+  if (!local) {
+    local = { sha256: "", task: null, progress: null, blob: null, note: "", quiet: false };
+    locals.set(key, local);
+  }
+  return local;
+}
+
+/** @param {string} text */
+function aloud(text) {
+  say(byId("aloud"), text);
+}
+
+/** @param {unknown} error */
+function complain(error) {
+  const { message } = /** @type {{message?: string}} */ (error ?? {});
+  say(byId("problem"), message || "That did not work. Please try again.");
+  set(byId("problem"), "hidden", false);
+}
+
+// --- doing ----------------------------------------------------------------------------------
+
+/**
+ * @param {string} key
+ * @param {import("./lib/row.js").Act} act
+ */
+async function perform(key, act) {
+  const file = state?.files[key];
+  if (!file || !connection) return;
+  const local = localOf(key);
+  set(byId("problem"), "hidden", true);
+  switch (act) {
+    case "get":
+    case "save":
+      return get(key);
+    case "pause":
+      return local.task?.pause();
+    case "resume":
+      return local.task?.resume();
+    case "replace":
+      replacing = key;
+      return byId("choose").click();
+    case "remove":
+      try {
+        await connection.send({ type: "remove", file: key });
+        aloud(`${file.manifest.name} has been removed.`);
+      } catch (error) {
+        complain(error);
+      }
+  }
+}
+
+/**
+ * Fetch what is missing and save it; `quiet`: only fetch it, to keep it for others.
+ *
+ * @param {string} key
+ * @param {boolean} [quiet]
+ */
+async function get(key, quiet = false) {
+  const file = state?.files[key];
+  const local = localOf(key);
+  if (!file) return;
+  if (local.task) {
+    // Fetched quietly so far: now somebody waits for it.
+    local.quiet &&= quiet;
+    return render();
+  }
+  const { manifest } = file;
+  local.sha256 = manifest.sha256;
+  local.quiet = quiet;
+  local.note = quiet ? local.note : "";
+  const task = download(manifest, {
+    onProgress: (progress) => {
+      local.progress = progress;
+      render();
+    },
+  });
+  local.task = task;
+  render();
+  try {
+    const blob = await task.done;
+    local.blob = blob;
+    here.add(manifest.sha256);
+    if (!local.quiet) {
+      save(blob, manifest.name);
+      local.note = "Saved.";
+      aloud(`${manifest.name} has been saved.`);
+    }
+    void connection?.send({ type: "hold", file: key, sha256: manifest.sha256 }).catch(() => {});
+  } catch (error) {
+    const { code, message } = /** @type {{code?: string, message?: string}} */ (error);
+    if (code !== "closed" && !local.quiet) local.note = message ?? "It could not be downloaded.";
+  } finally {
+    local.task = null;
+    local.progress = null;
+    local.quiet = false;
+    render();
+  }
+}
+
+/**
+ * @param {File} file
+ * @param {string | null} instead the key of the file that it replaces
+ */
+async function offer(file, instead) {
+  if (!connection) return;
+  set(byId("problem"), "hidden", true);
+  /** @type {FileProgress | null} */
+  let latest = null;
+  let key = "";
+  const task = share(file, {
+    onProgress: (progress) => {
+      latest = progress;
+      if (key === "") return;
+      localOf(key).progress = progress;
+      render();
+    },
+  });
+  try {
+    const { manifest } = await task.described;
+    const message = instead === null ? { type: "add", manifest } : { type: "replace", file: instead, manifest };
+    ({ file: key } = /** @type {{file: string}} */ (await connection.send(message)));
+    aloud(`${manifest.name} is in the list.`);
+    const local = localOf(key);
+    local.sha256 = manifest.sha256;
+    local.task = task;
+    local.progress = latest;
+    here.add(manifest.sha256);
+    render();
+    await task.done;
+    await connection.send({ type: "complete", file: key, sha256: manifest.sha256 });
+    await connection.send({ type: "hold", file: key, sha256: manifest.sha256 });
+  } catch (error) {
+    task.cancel();
+    complain(error);
+  } finally {
+    if (key !== "") {
+      localOf(key).task = null;
+      localOf(key).progress = null;
+    }
+    render();
+  }
+}
+
+// --- what happens ----------------------------------------------------------------------------
+
+/** @param {State} next */
+function onState(next) {
+  state = next;
+  keep(Object.values(next.files).map(({ manifest }) => manifest));
+  for (const [key, local] of locals) {
+    const file = next.files[key];
+    const replaced = file && local.sha256 !== "" && file.manifest.sha256 !== local.sha256;
+    if (!file || replaced) {
+      const wasGetting = local.task !== null && !local.quiet;
+      local.task?.cancel();
+      locals.delete(key);
+      if (file && wasGetting) {
+        const fresh = localOf(key);
+        fresh.note = "The file was replaced; the download begins anew.";
+        aloud(fresh.note);
+        void get(key).then(() => (fresh.note = "The file was replaced. Saved the new one."), () => {}).then(render);
+      }
+    }
+  }
+  seeToCopies();
+  render();
+}
+
+/** @type {ReturnType<typeof setTimeout> | undefined} */
+let looking;
+
+/** When too few devices hold a file, some tab fetches it: the first whose time has come. */
+function seeToCopies() {
+  if (looking !== undefined) return;
+  looking = setTimeout(() => {
+    looking = undefined;
+    if (!state || !connection || document.visibilityState === "hidden") return;
+    for (const [key, file] of Object.entries(state.files)) {
+      const has = here.has(file.manifest.sha256);
+      const few = Object.keys(file.holders).length < ENOUGH;
+      if (has && !(connection.deviceId in file.holders) && few && file.complete) {
+        void connection.send({ type: "hold", file: key, sha256: file.manifest.sha256 }).catch(() => {});
+      }
+      if (few && !has && file.complete && file.manifest.size <= QUIET_BYTES && !localOf(key).task) {
+        return void get(key, true);
+      }
+    }
+  }, 1000 + Math.random() * 4000);
+}
+
+/** @param {import("/ftweb/client.js").FtwebStatus} status */
+function onStatus(status) {
+  const pill = document.querySelector("[data-testid=status]");
+  if (pill) set(pill, "data-state", status.state);
+  say(byId("status-text"), inWords(status));
+  const people = document.getElementById("people");
+  if (people) say(people, status.participants === 1 ? "1 device" : `${status.participants} devices`);
+  if (connection?.joinUrl) void drawJoin(connection.joinUrl);
+}
+
+let drawn = "";
+
+/** @param {string} url */
+async function drawJoin(url) {
+  const place = document.getElementById("join");
+  if (!place || url === drawn) return;
+  drawn = url;
+  set(place, "hidden", false);
+  say(byId("join-url"), url);
+  try {
+    arrange(byId("qr"), [await qrSvg(url, "QR code of the address to join")]);
+  } catch {
+    drawn = ""; // the next status tries again
+  }
+}
+
+function watchChoosing() {
+  const choose = /** @type {HTMLInputElement} */ (byId("choose"));
+  choose.addEventListener("change", () => {
+    const instead = replacing;
+    replacing = null;
+    const files = [...(choose.files ?? [])];
+    for (const file of instead === null ? files : files.slice(0, 1)) void offer(file, instead);
+    choose.value = "";
+  });
+  choose.addEventListener("cancel", () => (replacing = null));
+  let depth = 0;
+  /** @param {DragEvent} event */
+  const isFile = (event) => event.dataTransfer?.types.includes("Files") ?? false;
+  document.addEventListener("dragenter", (event) => {
+    if (isFile(event)) set(document.body, "data-dropping", ++depth > 0);
+  });
+  document.addEventListener("dragleave", (event) => {
+    if (isFile(event)) set(document.body, "data-dropping", --depth > 0);
+  });
+  document.addEventListener("dragover", (event) => {
+    if (isFile(event)) event.preventDefault();
+  });
+  document.addEventListener("drop", (event) => {
+    if (!isFile(event)) return;
+    event.preventDefault();
+    depth = 0;
+    set(document.body, "data-dropping", false);
+    if (state && (state.everybody || connection?.presenter)) {
+      for (const file of event.dataTransfer?.files ?? []) void offer(file, null);
+    }
+  });
+  const everybody = /** @type {HTMLInputElement | null} */ (document.getElementById("everybody"));
+  everybody?.addEventListener("change", () => {
+    connection?.send({ type: "set_sharing", everybody: everybody.checked }).catch(complain);
+  });
+}
+
+watchChoosing();
+try {
+  connection = await connect("classroom-files");
+  connection.onStatus(onStatus);
+  connection.onState((value) => {
+    const next = /** @type {State} */ (value);
+    const everybody = /** @type {HTMLInputElement | null} */ (document.getElementById("everybody"));
+    if (everybody) everybody.checked = next.everybody;
+    onState(next);
+  });
+  // What this device kept from before, so that its buttons say so.
+  for (const hash of await held()) here.add(hash);
+  render();
+} catch (error) {
+  say(byId("empty-title"), "Not joined");
+  say(byId("empty-text"), /** @type {Error} */ (error).message);
+}

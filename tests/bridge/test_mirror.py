@@ -1,0 +1,87 @@
+"""Bridges fetch from each other what they lack."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from ftweb.bridge.config import BridgeConfig
+from ftweb.bridge.files import Files
+from ftweb.bridge.mirror import Mirror
+from ftweb.bridge.security import AllowedHosts
+from ftweb.errors import FileError
+
+from .conftest import Bridge
+from .test_files import CONTENT, MANIFEST, Remote
+
+STATE: dict[str, Any] = {"files": {"f1": {"manifest": MANIFEST.to_dict()}}}
+
+
+@pytest.fixture
+async def remote(bridge: Bridge) -> AsyncIterator[Remote]:
+    made = Remote(bridge)
+    yield made
+    await made.http.aclose()
+
+
+def mirroring(config: BridgeConfig, *origins: str) -> tuple[Files, Mirror]:
+    files = Files(
+        config.data_dir / "mirrored",
+        identity=config.identity,
+        hosts=AllowedHosts(port=80),
+        state=lambda: STATE,
+    )
+    return files, Mirror(files, state=lambda: STATE, origins=lambda: origins)
+
+
+async def test_what_the_state_names_is_fetched(remote: Remote, config: BridgeConfig) -> None:
+    await remote.put_all()
+    files, mirror = mirroring(
+        config, "http://127.0.0.1:9", f"http://127.0.0.1:{remote.bridge.port}"
+    )
+    await mirror.round()
+    assert files.store.missing(MANIFEST) == []
+    got = b"".join(files.store.path(sha256).read_bytes() for sha256 in MANIFEST.chunks)
+    assert got == CONTENT
+
+
+async def test_what_nobody_has_all_of_is_left_for_later(
+    remote: Remote, config: BridgeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ftweb.bridge.mirror.PATIENCE", 0.5)
+    await remote.put_manifest()
+    for index in (0, 1, 3):
+        await remote.put_chunk(index)
+    files, mirror = mirroring(config, f"http://127.0.0.1:{remote.bridge.port}")
+    await mirror.round()
+    assert files.store.missing(MANIFEST) == [2]
+    await remote.put_chunk(2)
+    await mirror.round()
+    assert files.store.missing(MANIFEST) == []
+
+
+async def test_a_full_disk_is_logged_and_no_more(
+    remote: Remote,
+    config: BridgeConfig,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    await remote.put_all()
+    files, mirror = mirroring(config, f"http://127.0.0.1:{remote.bridge.port}")
+
+    def full(*_: object) -> None:
+        raise FileError("The bridge's disk is full.", code="files_full")
+
+    monkeypatch.setattr(files.store, "receive", full)
+    await mirror.round()
+    assert "disk is full" in caplog.text
+
+
+async def test_alone_nothing_is_done(config: BridgeConfig) -> None:
+    files, mirror = mirroring(config)
+    async with asyncio.timeout(1):
+        await mirror.round()
+    assert files.store.get(MANIFEST.id) is None
