@@ -8,7 +8,7 @@
    bounded by FILE_DOWNLOADS × READ_BYTES and FILE_UPLOADS × READ_BYTES, whatever the files' size.
 4. Nothing that people upload may run as a page or a script of this origin: it is always an
    attachment, sandboxed, and of a media type that no browser executes.
-5. Pages that another bridge served may read, if :meth:`AllowedHosts.allows_origin` knows them.
+5. Pages that another bridge served may read, if :meth:`AllowedHosts.allows_page` knows them.
 """
 
 from __future__ import annotations
@@ -38,7 +38,6 @@ from ftweb.limits import (
 )
 
 PREFIX: Final = "/ftweb/files/"
-SWEEP_SECONDS: Final = 60.0
 
 _INERT = re.compile(r"(?:audio|font|image|video)/.+|text/plain|application/(?:pdf|zip)")
 _STATUS: Final = {
@@ -79,15 +78,13 @@ class Files:
         self.store = FileStore(folder, clock=time.time)
         self._identity = identity
         self._hosts = hosts
-        self._state = state
+        self.state = state
         self._downloads = 0
         self._uploads = 0
 
-    async def run(self) -> None:
-        """Forget what nobody names any more, as long as the bridge runs."""
-        while True:
-            await asyncio.sleep(SWEEP_SECONDS)
-            self.store.sweep(manifest.id for manifest in find_manifests(self._state()))
+    def sweep(self) -> None:
+        """Forget what nobody names any more."""
+        self.store.sweep(manifest.id for manifest in find_manifests(self.state()))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI 3."""
@@ -113,7 +110,7 @@ class Files:
 
     def _cross(self, scope: Scope) -> Headers:
         origins = [value for name, value in scope["headers"] if name == b"origin"]
-        if len(origins) == 1 and self._hosts.allows_origin(origins[0]):
+        if len(origins) == 1 and self._hosts.allows_page(origins[0]):
             return [
                 (b"access-control-allow-origin", origins[0]),
                 (b"access-control-expose-headers", b"content-range, etag"),
@@ -168,7 +165,7 @@ class Files:
 
     def _at(self, names: list[str]) -> Manifest:
         """The file whose manifest stands at a place in the app's state, or just below it."""
-        value = self._state()
+        value = self.state()
         for name in names:
             if isinstance(value, dict):
                 value = value.get(name)

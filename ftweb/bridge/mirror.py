@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Callable, Iterable
-from typing import Any
 
 from ftweb.bridge.files import Files
 from ftweb.errors import FileError
@@ -22,6 +22,7 @@ from ftweb.transports.fetching import fetch
 MIRROR_SECONDS = 2.0
 PATIENCE = 5.0
 STREAMS = 2
+SWEEP_SECONDS = 60.0
 
 _log = logging.getLogger(__name__)
 
@@ -31,32 +32,28 @@ class Mirror:
 
     Args:
         files: where they are kept.
-        state: gives the app's state as this bridge knows it.
         origins: gives the origins of the other bridges.
     """
 
-    def __init__(
-        self,
-        files: Files,
-        *,
-        state: Callable[[], Any],
-        origins: Callable[[], Iterable[str]],
-    ) -> None:
+    def __init__(self, files: Files, origins: Callable[[], Iterable[str]]) -> None:
         self._files = files
-        self._state = state
         self._origins = origins
 
     async def run(self) -> None:
-        """Mirror for as long as the bridge runs."""
+        """Look after the files for as long as the bridge runs: forget some, fetch others."""
+        swept = time.monotonic()
         while True:
             await asyncio.sleep(MIRROR_SECONDS)
+            if time.monotonic() - swept >= SWEEP_SECONDS:
+                swept = time.monotonic()
+                self._files.sweep()
             await self.round()
 
     async def round(self) -> None:
         """Look at each file of the state once."""
         if not tuple(self._origins()):
             return
-        for manifest in list(find_manifests(self._state())):
+        for manifest in list(find_manifests(self._files.state())):
             try:
                 if self._files.store.missing(manifest):
                     await self._fetch(manifest)

@@ -6,8 +6,8 @@
 2. **Origin** (against cross-site WebSockets and posts): on WebSockets and on every method but
    GET and HEAD an ``Origin``, if there is one, must be ``http://`` and an allowed host. A
    browser always sends one there; a Python client sends none, and still needs the token.
-   On WebSockets it may also be exactly an origin of another bridge of this server, one that a
-   proven link told of: a page comes over when its own bridge is gone.
+   On WebSockets and for files it may also be exactly an origin of another bridge of this
+   server, one that a proven link told of: a page comes over when its own bridge is gone.
    Anything else is answered 403 (``bad_origin``).
 3. Both are decided in a pure ASGI middleware in front of everything, on ``scope`` as the server
    parsed it, never on a URL rebuilt from it.
@@ -154,8 +154,8 @@ class Guard:
             )
         if scope["type"] == "websocket" or scope["method"] not in ("GET", "HEAD"):
             origins = [value for name, value in scope["headers"] if name == b"origin"]
-            socket = scope["type"] == "websocket"
-            allows = self._hosts.allows_page if socket else self._hosts.allows_origin
+            shared = scope["type"] == "websocket" or scope["path"].startswith("/ftweb/files/")
+            allows = self._hosts.allows_page if shared else self._hosts.allows_origin
             if len(origins) > 1 or not all(allows(origin) for origin in origins):
                 return 403, "bad_origin", "Pages of other origins may not connect."
         return None

@@ -42,6 +42,7 @@ from ftweb.bridge.files import Files
 from ftweb.bridge.forwarding import Forwarder
 from ftweb.bridge.front import Front
 from ftweb.bridge.linking import LINK_PATH, Dialer, LinkEndpoint, new_nonce
+from ftweb.bridge.mirror import Mirror
 from ftweb.bridge.publishing import Publisher, Record, host_name
 from ftweb.bridge.security import AllowedHosts, Guard
 from ftweb.bridge.sockets import Sockets
@@ -259,7 +260,7 @@ class _Bridge:
                 replica = tasks.create_task(self._replica(), name="replica")
                 http = tasks.create_task(server.serve(sockets=[listener]), name="http")
                 watch = tasks.create_task(self._sockets.watch(), name="watch sockets")
-                files = tasks.create_task(self._files.run(), name="files")
+                files = tasks.create_task(Mirror(self._files, self._others).run(), name="files")
                 try:
                     async with self._dialer, self._published():
                         self._dialer.add(self._config.links)
@@ -344,6 +345,9 @@ class _Bridge:
             on_quorum_loss=config.on_quorum_loss,
             epoch=self._driver.epoch,
         )
+
+    def _others(self) -> list[str]:
+        return [url for each in self._relay.links.routes.bridges for url in each.urls]
 
     def _on_bridge(self, state: frames.LinkState) -> None:
         """Another bridge can be reached, or is in another epoch."""

@@ -34,7 +34,7 @@ def mirroring(config: BridgeConfig, *origins: str) -> tuple[Files, Mirror]:
         hosts=AllowedHosts(port=80),
         state=lambda: STATE,
     )
-    return files, Mirror(files, state=lambda: STATE, origins=lambda: origins)
+    return files, Mirror(files, lambda: origins)
 
 
 async def test_what_the_state_names_is_fetched(remote: Remote, config: BridgeConfig) -> None:
