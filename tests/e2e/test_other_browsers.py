@@ -71,6 +71,15 @@ async def test_every_engine_joins_and_stands_by(classroom: Classroom) -> None:
     assert "Chrome" not in webkit
 
 
+async def test_data_channels_where_there_are_any(classroom: Classroom) -> None:
+    """Chromium and Firefox have one to each other; WebKitGTK has none, and relays."""
+    firefox, webkit = _phones(classroom)
+    for tab in (classroom.presenter, firefox):
+        await tab.until("s.channels === 1")
+    assert await webkit.evaluate("typeof RTCPeerConnection") == "undefined"
+    assert (await webkit.status())["channels"] == 0
+
+
 async def test_each_engine_takes_over_in_its_turn(classroom: Classroom) -> None:
     phones = _phones(classroom)
     before = await classroom.presenter.status()
