@@ -415,6 +415,8 @@ class LinkWelcome(_Frame, frozen=True, tag="link_welcome"):
     presenter_page: str
     """Where the presenter's page is: ``/presenter.html`` or ``/``."""
     on_quorum_loss: Literal["wait", "continue"] = "wait"
+    serves_http: bool = False
+    """The app answers HTTP, not only messages."""
     epoch: Count = 0
 
 

@@ -156,6 +156,22 @@ def load_identity(data_dir: Path) -> Identity:
     return identity
 
 
+def keep_identity(data_dir: Path, identity: Identity) -> None:
+    """Keep the identity that another bridge of the server told.
+
+    Raises:
+        StorageError: ``storage_failed``: the directory cannot be written.
+    """
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True)
+        _write(data_dir / IDENTITY_FILE, identity)
+    except OSError as error:
+        raise StorageError(
+            f"The data directory {data_dir} cannot be used: {error.strerror or error}. Give"
+            " another one, or make it writable."
+        ) from error
+
+
 def _parse(path: Path) -> Identity:
     try:
         found = json.loads(path.read_bytes())

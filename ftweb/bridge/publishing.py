@@ -5,7 +5,8 @@
    ``node`` (the host's id, empty while there is none).
 2. A change of host is announced at once; the announcement it overtakes is cancelled, so no older
    one is repeated after it.
-3. A name that another responder holds is not taken: this one becomes "name (2)".
+3. A name that another responder holds is not taken: this one becomes "name (2)". Unless it is
+   the group's own: a bridge that takes over from another of its server claims the name at once.
 4. mDNS is a hint, never a lock: nothing depends on it. Where multicast does not work there is one
    warning, and the address and the QR code do the job.
 5. The interfaces are looked at every few seconds: a laptop that joined another network is
@@ -83,6 +84,7 @@ class Publisher:
         port: where it listens.
         record: the first TXT.
         interfaces: addresses to publish on; None for those of the LAN.
+        ours: the name is this server's already; do not ask whether it is free.
         on_host_name: told which ``.local`` name was taken.
     """
 
@@ -93,8 +95,10 @@ class Publisher:
         port: int,
         record: Record,
         interfaces: Sequence[str] | None = None,
+        ours: bool = False,
         on_host_name: Callable[[str], None] | None = None,
     ) -> None:
+        self._ours = ours
         self._name = instance_label(name)
         self._port = port
         self._record = record
@@ -184,7 +188,11 @@ class Publisher:
         try:
             for info in infos.values():
                 self._broadcasts.append(
-                    asyncio.ensure_future(await zeroconf.async_register_service(info))
+                    asyncio.ensure_future(
+                        await zeroconf.async_register_service(
+                            info, cooperating_responders=self._ours
+                        )
+                    )
                 )
                 taken.append(info)
         except NonUniqueNameException:

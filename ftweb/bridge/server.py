@@ -20,7 +20,7 @@ import secrets
 import signal
 import socket
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,6 @@ import uvicorn
 from starlette.applications import Starlette
 from starlette.routing import Mount, Route, WebSocketRoute
 
-from ftweb import frames
 from ftweb.bridge import health, hostpage
 from ftweb.bridge.addresses import shown_addresses, url
 from ftweb.bridge.assets import Assets, find_runtime
@@ -41,9 +40,10 @@ from ftweb.bridge.continuing import Continuing
 from ftweb.bridge.files import Files
 from ftweb.bridge.forwarding import Forwarder
 from ftweb.bridge.front import Front
-from ftweb.bridge.linking import LINK_PATH, Dialer, LinkEndpoint, new_nonce
+from ftweb.bridge.group import Group
+from ftweb.bridge.linking import LINK_PATH
 from ftweb.bridge.mirror import Mirror
-from ftweb.bridge.publishing import Publisher, Record, host_name
+from ftweb.bridge.publishing import host_name
 from ftweb.bridge.security import AllowedHosts, Guard
 from ftweb.bridge.sockets import Sockets
 from ftweb.bridge.storage import DATABASE_FILE, SqliteStorage
@@ -53,7 +53,6 @@ from ftweb.driver import Clock, Driver
 from ftweb.errors import FtwebError
 from ftweb.limits import FRAME_BYTES, HTTP_CONCURRENCY, HTTP_HEADER_BYTES, UNSENT_BYTES
 from ftweb.relay.connection import Registry
-from ftweb.relay.handshake import Me
 from ftweb.relay.here import Here, Hosting
 from ftweb.relay.meeting import Meeting
 from ftweb.relay.relay import Relay
@@ -157,13 +156,11 @@ class _Bridge:
         self._config = config
         self._started = started
         self._storage = storage
-        self._publisher: Publisher | None = None
         self._replica_ended = False
         self._registry = Registry()
         self._hosts = AllowedHosts(
             port=started.port, names=[host_name(config.name).rstrip("."), *_names(config.host)]
         )
-        start = time.time_ns() // 1_000_000
         here = Here(
             bridge=config.bridge_id,
             device_id=config.bridge_id,
@@ -173,18 +170,24 @@ class _Bridge:
             runtime_url=assets.runtime_url,
             join_url=started.join_url,
             urls=tuple(address.rstrip("/") for address in started.urls),
-            start=start,
+            start=time.time_ns() // 1_000_000,
         )
         self._relay = Relay(
             here=here,
             registry=self._registry,
             loop=loop,
             on_hosting=self._on_hosting,
-            on_bridge=self._on_bridge,
+            on_links=lambda: self._group.links_changed(),
         )
-        self._bundle = bundle
-        self._start = start
-        self._dialer = Dialer(links=self._relay.links, me=self._me, own=here.urls)
+        self._group = Group(
+            config=config,
+            here=here,
+            port=started.port,
+            presenter_page=_presenter_page(bundle),
+            registry=self._registry,
+            hosts=self._hosts,
+            relay=self._relay,
+        )
         switching = Switching(storage)
         self._driver = Driver(
             node_id=node_id,
@@ -217,9 +220,6 @@ class _Bridge:
             keep_aside=storage.keep_aside,
         )
         self._relay.meet(self._meeting)
-        linking = LinkEndpoint(
-            registry=self._registry, links=self._relay.links, me=self._me, welcome=self._welcome
-        )
         self._channels = Channels(
             registry=self._registry,
             identity=config.identity,
@@ -236,7 +236,7 @@ class _Bridge:
                 Route("/healthz", health.endpoint(self._report), methods=["GET"]),
                 WebSocketRoute("/ftweb/socket", self._sockets),
                 WebSocketRoute("/ftweb/http", self._channels),
-                WebSocketRoute(LINK_PATH, linking),
+                WebSocketRoute(LINK_PATH, self._group.endpoint),
                 Mount("/ftweb/files", app=self._files),
                 Mount("/", app=assets),
             ]
@@ -261,13 +261,14 @@ class _Bridge:
                 http = tasks.create_task(server.serve(sockets=[listener]), name="http")
                 watch = tasks.create_task(self._sockets.watch(), name="watch sockets")
                 files = tasks.create_task(Mirror(self._files, self._others).run(), name="files")
+                group = tasks.create_task(self._group.run(), name="group")
                 try:
-                    async with self._dialer, self._published():
-                        self._dialer.add(self._config.links)
-                        on_ready(self._started)
-                        await stop.wait()
-                        _log.info("Stopping.")
+                    on_ready(self._started)
+                    await stop.wait()
+                    _log.info("Stopping.")
                 finally:
+                    group.cancel()
+                    await asyncio.wait([group])  # the mDNS goodbye
                     self._channels.close()
                     await self._sockets.close()
                     watch.cancel()
@@ -291,69 +292,14 @@ class _Bridge:
         self._replica_ended = True
         self._relay.replica_ended()
 
-    @contextlib.asynccontextmanager
-    async def _published(self) -> AsyncIterator[None]:
-        if not self._config.mdns:
-            yield
-            return
-        hosting = self._relay.hosting
-        async with Publisher(
-            name=self._config.name,
-            port=self._started.port,
-            record=Record(
-                guid=self._config.guid,
-                epoch=hosting.epoch,
-                term=hosting.term,
-                node=hosting.host or "",
-            ),
-            interfaces=self._config.mdns_interfaces,
-            on_host_name=lambda name: self._hosts.add_name(name),
-        ) as publisher:
-            self._publisher = publisher
-            try:
-                yield
-            finally:
-                self._publisher = None
-
     def _on_hosting(self, hosting: Hosting) -> None:
         self._channels.hosting_changed()
         if self._config.on_quorum_loss == "continue" and hosting.epoch:
             self._continuing.quorum(hosting.quorum)
-        if self._publisher is not None:
-            self._publisher.update(epoch=hosting.epoch, term=hosting.term, node=hosting.host)
-
-    # --- links ------------------------------------------------------------------------------
-
-    def _me(self) -> Me:
-        return Me(
-            bridge=self._config.bridge_id,
-            start=self._start,
-            nonce=new_nonce(),
-            presenter_token=self._config.identity.presenter_token,
-            guid=self._config.guid,
-        )
-
-    def _welcome(self) -> frames.LinkWelcome:
-        config = self._config
-        own_page = "presenter.html" in self._bundle.pages
-        return frames.LinkWelcome(
-            guid=config.guid,
-            name=config.name,
-            join_token=config.identity.join_token,
-            bundle=self._bundle.sha256,
-            presenter_page="/presenter.html" if own_page else "/",
-            on_quorum_loss=config.on_quorum_loss,
-            epoch=self._driver.epoch,
-        )
+        self._group.hosting_changed(hosting)
 
     def _others(self) -> list[str]:
         return [url for each in self._relay.links.routes.bridges for url in each.urls]
-
-    def _on_bridge(self, state: frames.LinkState) -> None:
-        """Another bridge can be reached, or is in another epoch."""
-        known = self._relay.links.routes.ever
-        self._hosts.set_linked(origin for each in known for origin in each.urls)
-        self._dialer.learn()
 
     def _go_on(self) -> None:
         """The quorum is gone for good."""
@@ -460,6 +406,10 @@ def _stop_on_signals(stop: asyncio.Event) -> Iterator[None]:
 def _home(bundle: Bundle) -> str:
     """Where a phone joins: the app's first page, or the runtime's if it has none."""
     return "/" if "index.html" in bundle.pages else hostpage.PATH
+
+
+def _presenter_page(bundle: Bundle) -> str:
+    return "/presenter.html" if "presenter.html" in bundle.pages else _home(bundle)
 
 
 def _started(config: BridgeConfig, port: int, *, home: str) -> Started:

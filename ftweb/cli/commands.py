@@ -24,6 +24,7 @@ def cli(context: click.Context) -> None:
     \b
     Examples:
       ftweb run examples/voting     serve an app on this network, open its page
+      ftweb bridge ADDRESS          on another laptop: nobody depends on the first any more
       ftweb browse                  list the servers on this network
       ftweb simulate                see that no fault loses a vote
 
@@ -90,7 +91,7 @@ def run(
       BROWSER=none ftweb run my_app          like --no-browser
       ftweb run my_app --json                for scripts: name, guid, port, urls,
                                              join_url, presenter_url, join_token,
-                                             presenter_token
+                                             presenter_token, data, bridge_command
     """
     from ftweb.cli.run import RunOptions, run_app
 
@@ -102,6 +103,82 @@ def run(
             port=port,
             data=data,
             open_browser=not no_browser,
+            mdns=not no_mdns,
+            as_json=as_json,
+        )
+    )
+
+
+@cli.command()
+@click.argument("address", metavar="[ADDRESS]", required=False)
+@click.option(
+    "--token", metavar="T", help="The presenter token, unless ADDRESS has it after #presenter=."
+)
+@click.option(
+    "--host",
+    metavar="A",
+    default="0.0.0.0",
+    help="Address to listen on; default: all of this machine's.",
+)
+@click.option(
+    "--port",
+    metavar="PORT",
+    type=click.IntRange(0, 65535),
+    default=8765,
+    show_default=True,
+    help="Port to listen on; 0 lets the system choose.",
+)
+@click.option(
+    "--data",
+    metavar="DIR",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Where the app, tokens and saved votes are kept; default: a directory of this server "
+    "among the user's data.",
+)
+@click.option("--no-mdns", is_flag=True, help="Do not look for or publish the server by name.")
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="Say where the bridge is as one line of JSON on stdout; logs go to stderr.",
+)
+def bridge(
+    address: str | None,
+    token: str | None,
+    host: str,
+    port: int,
+    data: Path | None,
+    no_mdns: bool,
+    as_json: bool,
+) -> None:
+    """Join a running server with this laptop, so that the first one may leave.
+
+    On the first laptop `ftweb run` prints the whole command. ADDRESS is where its bridge is, with
+    the presenter token, which is never sent: both sides prove that they know it. The app comes from
+    there; no files are needed here. This bridge then serves the same pages, carries messages
+    between its phones and the others', and keeps a copy of all that is saved. When the first laptop
+    closes, phones come over by themselves and newcomers join here.
+
+    Without ADDRESS: with --data of an earlier time everything is known already; else the server
+    is looked for on this network by name, and the token asked for.
+
+    \b
+    Examples:
+      ftweb bridge 'http://192.0.2.7:8765/#presenter=TOKEN'
+      ftweb bridge 192.0.2.7:8765 --token TOKEN
+      ftweb bridge                          find it by name, ask for the token
+      ftweb bridge --data ./saved           again, also when no other laptop is left
+      ftweb bridge ADDRESS --json           for scripts: as ftweb run
+    """
+    from ftweb.cli.bridge import BridgeOptions, run_bridge
+
+    run_bridge(
+        BridgeOptions(
+            address=address,
+            token=token,
+            host=host,
+            port=port,
+            data=data,
             mdns=not no_mdns,
             as_json=as_json,
         )

@@ -43,6 +43,17 @@ def default_data_dir(app_dir: Path, name: str, *, base: Path | None = None) -> P
     return (base or user_data_dir()) / "ftweb" / f"{_slug(name)}-{digest}"
 
 
+def joined_data_dir(name: str, guid: str, *, base: Path | None = None) -> Path:
+    """Where a further bridge of a server keeps its data.
+
+    Args:
+        name: of the server.
+        guid: of the server.
+        base: instead of the user's data directory.
+    """
+    return (base or user_data_dir()) / "ftweb" / f"bridge-{_slug(name)}-{guid[:8]}"
+
+
 def _slug(name: str) -> str:
     """A part of a file name that says which one it is; the digest tells them apart."""
     plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()

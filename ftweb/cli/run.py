@@ -63,7 +63,7 @@ def run_app(options: RunOptions) -> None:
         FtwebError: the app, the port or the data directory cannot be used.
         click.UsageError: ``--name`` is no name.
     """
-    _set_up_logs()
+    set_up_logs()
     # Until the bridge takes both signals itself there is nothing to stop but us.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with contextlib.suppress(KeyboardInterrupt):
@@ -94,15 +94,36 @@ def _run(options: RunOptions) -> None:
 
 
 async def _serve(config: BridgeConfig, options: RunOptions) -> None:
+    await serve_and_tell(
+        config,
+        presenter_page=presenter_page(options.app_dir),
+        as_json=options.as_json,
+        open_browser=options.open_browser,
+    )
+
+
+async def serve_and_tell(
+    config: BridgeConfig, *, presenter_page: str, as_json: bool, open_browser: bool
+) -> None:
+    """Run a bridge, say where it is and what happens.
+
+    Args:
+        config: of the bridge.
+        presenter_page: the path of the presenter's page.
+        as_json: for scripts.
+        open_browser: open that page in this machine's browser.
+    """
     watching: list[asyncio.Task[None]] = []
 
     def ready(started: Started) -> None:
-        started = with_presenter_page(started, options.app_dir)
-        if options.as_json:
+        page = f"{started.local_url}{presenter_page.lstrip('/')}"
+        url = f"{page}#presenter={started.presenter_token}"
+        started = dataclasses.replace(started, presenter_url=url)
+        if as_json:
             click.echo(banner.as_json(started, data_dir=str(config.data_dir)))
         else:
-            click.echo(banner.for_people(started))
-        if options.open_browser and os.environ.get("BROWSER", "").lower() != "none":
+            click.echo(banner.for_people(started, second=config.app_dir is None))
+        if open_browser and os.environ.get("BROWSER", "").lower() != "none":
             open_page(started.presenter_url)
         watching.append(asyncio.create_task(_watch(started), name="narrator"))
 
@@ -111,17 +132,15 @@ async def _serve(config: BridgeConfig, options: RunOptions) -> None:
     finally:
         for task in watching:
             task.cancel()
-    if not options.as_json:
+    if not as_json:
         click.echo("Stopped. What was acknowledged is saved; the same command goes on from there.")
 
 
-def with_presenter_page(started: Started, app_dir: Path) -> Started:
-    """An app without a presenter's page of its own has one page for everybody."""
+def presenter_page(app_dir: Path) -> str:
+    """Its path. An app without a presenter's page of its own has one page for everybody."""
     if (app_dir / "pages" / "presenter.html").is_file():
-        return started
-    home = "" if (app_dir / "pages" / "index.html").is_file() else hostpage.PATH.lstrip("/")
-    url = f"{started.local_url}{home}#presenter={started.presenter_token}"
-    return dataclasses.replace(started, presenter_url=url)
+        return "/presenter.html"
+    return "/" if (app_dir / "pages" / "index.html").is_file() else hostpage.PATH
 
 
 def check_port(host: str, port: int) -> None:
@@ -215,7 +234,7 @@ async def _ask(started: Started) -> dict[str, Any] | None:
     return report if isinstance(report, dict) else None
 
 
-def _set_up_logs() -> None:
+def set_up_logs() -> None:
     logging.basicConfig(
         level=logging.WARNING, format="%(asctime)s  %(message)s", datefmt="%H:%M:%S"
     )

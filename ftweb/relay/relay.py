@@ -53,7 +53,7 @@ class Relay:
         registry: of the connections.
         loop: runs the timers.
         on_hosting: told whenever the host, or what is known of the quorum, changes.
-        on_bridge: called whenever another bridge that can be reached is new, or in another epoch.
+        on_links: told when anything about the other bridges is different.
 
     :meth:`attach` must be called with the bridge's own replica before the first frame comes.
     """
@@ -67,13 +67,13 @@ class Relay:
         registry: Registry,
         loop: asyncio.AbstractEventLoop,
         on_hosting: Callable[[Hosting], None],
-        on_bridge: Callable[[frames.LinkState], None] | None = None,
+        on_links: Callable[[], None] = lambda: None,
     ) -> None:
         self._here = here
         self._registry = registry
         self._loop = loop
         self._on_hosting = on_hosting
-        self._on_bridge = on_bridge
+        self._on_links = on_links
         self._meeting: Meeting | None = None
         self._stream = Stream(registry=registry, loop=loop)
         self.links = Links(bridge=here.bridge, start=here.start, loop=loop, listener=self)
@@ -96,8 +96,6 @@ class Relay:
             elsewhere=self._elsewhere,
             replaying=lambda: self._meeting is not None and self._meeting.replaying,
         )
-        self._met: dict[str, tuple[str, int]] = {}
-        """Bridge → what ``on_bridge`` was last told of it."""
         self._leader: tuple[int, int, str | None] = (0, 0, None)
         self._provisional = False
         self._ended = False
@@ -327,13 +325,7 @@ class Relay:
         """See :class:`ftweb.relay.links.Listener`."""
         self._directory.changed()
         self._tell_hosting()
-        there = self.links.routes.bridges
-        met, self._met = self._met, {}
-        for state in there:
-            summary = (state.node_id, state.epoch)
-            self._met[state.bridge] = summary
-            if met.get(state.bridge) != summary and self._on_bridge is not None:
-                self._on_bridge(state)
+        self._on_links()
         self._notice()
 
     def _notice(self) -> None:

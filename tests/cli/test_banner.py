@@ -48,6 +48,7 @@ def test_json() -> None:
         "join_token": "JOIN",
         "presenter_token": "PRESENT",
         "data": "/data",
+        "bridge_command": "ftweb bridge 'http://192.0.2.7:8765/#presenter=PRESENT'",
     }
 
 
@@ -61,6 +62,8 @@ def test_for_people(monkeypatch: pytest.MonkeyPatch) -> None:
     assert STARTED.presenter_url in text
     assert "http://198.51.100.7:8765/#join=JOIN" in text, "other networks' addresses"
     assert "Ctrl-C" in text
+    assert "ftweb bridge 'http://192.0.2.7:8765/#presenter=PRESENT'" in text
+    assert "further bridge" in banner.for_people(STARTED, second=True, out=Terminal())
     assert "same network" in text
     assert "▀" in text
     assert "\x1b[" in text
@@ -91,4 +94,6 @@ def test_a_server_that_no_phone_can_reach() -> None:
     alone = dataclasses.replace(
         STARTED, urls=("http://127.0.0.1:8765/",), join_url="http://127.0.0.1:8765/#join=JOIN"
     )
-    assert "Only this machine" in banner.for_people(alone, out=Terminal(tty=False))
+    text = banner.for_people(alone, out=Terminal(tty=False))
+    assert "Only this machine" in text
+    assert "ftweb bridge" not in text, "no other laptop can join it"
