@@ -47,8 +47,9 @@ async def fetch(
                 done, under_way = await asyncio.wait(
                     under_way, timeout=wait, return_when=asyncio.FIRST_COMPLETED
                 )
-                for task in done:
-                    task.result()
+                for error in [task.exception() for task in done]:
+                    if error is not None:
+                        raise error
             else:
                 await asyncio.sleep(0.1 if wait is None else wait)
             if on_progress is not None:

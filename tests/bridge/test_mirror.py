@@ -8,13 +8,15 @@ from typing import Any
 
 import pytest
 
+from ftweb.app.server import Server, init_server
 from ftweb.bridge.config import BridgeConfig
 from ftweb.bridge.files import Files
 from ftweb.bridge.mirror import Mirror
 from ftweb.bridge.security import AllowedHosts
 from ftweb.errors import FileError
+from ftweb.files import check_manifest
 
-from .conftest import Bridge
+from .conftest import PATIENCE, Bridge
 from .test_files import CONTENT, MANIFEST, Remote
 
 STATE: dict[str, Any] = {"files": {"f1": {"manifest": MANIFEST.to_dict()}}}
@@ -85,3 +87,49 @@ async def test_alone_nothing_is_done(config: BridgeConfig) -> None:
     async with asyncio.timeout(1):
         await mirror.round()
     assert files.store.get(MANIFEST.id) is None
+
+
+def keeping() -> Server:
+    """An app that keeps manifests."""
+    server = init_server("tests", state={"count": 0, "seen": []})
+
+    @server.on_receive
+    def receive(message: Any) -> Any:
+        manifest = check_manifest(message)
+        with server.change() as state:
+            state["seen"].append(manifest.to_dict())
+
+    return server
+
+
+async def test_two_linked_bridges_hold_the_same_files(remote: Remote) -> None:
+    first = remote.bridge
+    tab = await first.tab(keeping())
+    await tab.hosts()
+    second = first.another("second")
+    await second.start()
+    other = Remote(second)
+    try:
+        await remote.put_all()
+        client = await first.join()
+        await client.request(MANIFEST.to_dict())
+
+        async with asyncio.timeout(PATIENCE):
+            while (await other.get()).status_code != 200:  # noqa: ASYNC110 - over HTTP
+                await asyncio.sleep(0.1)
+        assert (await other.get()).content == CONTENT
+
+        # A page that the first bridge served goes on at the second.
+        assert (await other.get(origin=first.origin)).headers[
+            "access-control-allow-origin"
+        ] == first.origin
+        asked = await other.get("/chunks/0", method="OPTIONS", origin=first.origin)
+        assert asked.status_code == 204
+        token = other.token["authorization"]
+        given = await other.put_chunk(0, origin=first.origin, authorization=token)
+        assert given.status_code == 204
+        stranger = await other.get("/chunks/0", method="OPTIONS", origin="http://evil.example")
+        assert stranger.status_code == 403
+    finally:
+        await other.http.aclose()
+        await second.stop()
