@@ -5,7 +5,9 @@
    second. Whoever says that it leads gets it as well: a leader that was elected while this bridge
    was away is unknown to its replica until that leader hears of the bridge.
 2. A node whose socket ends is reported lost at once, to every member: that is what makes a takeover
-   quick. It is a hint; members decide for themselves.
+   quick. It is a hint; members decide for themselves. Who comes over from a bridge that is gone
+   was not there to be told: it is told then of the losses of the last LOST_KEPT_SECONDS, but for
+   those that have come over, too (LOST_BACK_SECONDS after the loss: all come at once).
 3. A tab on the bridge's own machine counts as the same device as the bridge: they end together,
    whichever browser profile the tab is in.
 4. It lists the nodes behind all bridges that can be reached. The others tell of at most LINK_NODES
@@ -26,6 +28,13 @@ from ftweb.relay.wire import Prepared
 DIRECTORY_SECONDS: Final = 0.1
 """Least time between two directories: a class that joins at once costs ten a second, not one
 per phone. Losses do not wait for it."""
+
+LOST_KEPT_SECONDS: Final = 3.0
+"""How long a loss is news to a node that comes: longer than pages take to find another bridge,
+and by then every other sign of it has been seen."""
+
+LOST_BACK_SECONDS: Final = 0.2
+"""Pages that lost their bridge come to the next one within this time (SPREAD_MS in timing.ts)."""
 
 SINCE_BASE: Final = 1e9
 """What the clock of ``since`` shows when a bridge starts: nodes of a bridge that was there before
@@ -72,11 +81,30 @@ class NodeDirectory:
         self._started_at = loop.time()
         self._timer: asyncio.TimerHandle | None = None
         self._sent_at = float("-inf")
+        self._lost: dict[str, float] = {}
+        self._reminders: set[asyncio.TimerHandle] = set()
 
     def close(self) -> None:
-        """Stop the timer."""
+        """Stop the timers."""
         if self._timer is not None:
             self._timer.cancel()
+        for reminder in self._reminders:
+            reminder.cancel()
+
+    def came(self, connection: Connection) -> None:
+        """A node runs behind this connection now: tell it what it missed (rule 2)."""
+        now = self._loop.time()
+        self._reminders = {one for one in self._reminders if one.when() > now}
+        self._lost = {one: at for one, at in self._lost.items() if now - at < LOST_KEPT_SECONDS}
+        for node_id, at in self._lost.items():
+            due = max(now, at + LOST_BACK_SECONDS)
+            self._reminders.add(self._loop.call_at(due, self._remind, connection, node_id))
+
+    def _remind(self, connection: Connection, node_id: str) -> None:
+        if self._registry.with_node(node_id) is not None or connection.node is None:
+            return
+        if all(info.node_id != node_id for info in self._elsewhere()):
+            connection.send(frames.Lost(node_id=node_id))
 
     def changed(self) -> None:
         """Something about the nodes, or the leader, is different (rule 1)."""
@@ -87,6 +115,7 @@ class NodeDirectory:
     def lost(self, node_id: str, members: Iterable[str]) -> None:
         """A node has just gone: tell the members (rule 2)."""
         lost = frames.Lost(node_id=node_id)
+        self._lost[node_id] = self._loop.time()
         prepared = Prepared(codec.encode(lost))
         for member in members:
             receiver = self._registry.with_node(member)

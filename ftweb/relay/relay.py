@@ -357,6 +357,7 @@ class Relay:
             raise FrameError("That node id is taken; mint a new one.", code="node_id_in_use")
         self.links.routes.claimed_here(frame.node_id)
         self._nodes_changed(at_once=True)
+        self._directory.came(connection)
         self._tell_hosting()
 
     def _nodes_changed(self, *, at_once: bool = False) -> None:

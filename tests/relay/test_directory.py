@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from ftweb import codec, frames
 from ftweb.relay.connection import Connection, NodeHere, Registry
-from ftweb.relay.directory import DIRECTORY_SECONDS, NodeDirectory
+from ftweb.relay.directory import DIRECTORY_SECONDS, LOST_BACK_SECONDS, NodeDirectory
 from ftweb.relay.wire import Prepared, Wire
 
 
@@ -67,6 +67,32 @@ async def test_losses_at_once_directories_now_and_then() -> None:
     devices = {info.node_id: info.device_id for info in directories[-1].nodes}
     assert devices == {"bridge": "laptop", "leader": "laptop", "phone": "device-phone"}
     assert own[-1] == directories[-1]
+    directory.close()
+
+
+async def test_who_comes_over_is_told_who_did_not() -> None:
+    """A bridge is gone: its tabs come here one by one, the leader not at all."""
+    registry = Registry()
+    loop = asyncio.get_running_loop()
+    directory = NodeDirectory(
+        node_id=lambda: "bridge",
+        device_id="laptop",
+        registry=registry,
+        loop=loop,
+        to_own_node=lambda _: None,
+        leader=lambda: None,
+    )
+    for node_id in ("leader", "one", "other"):
+        directory.lost(node_id, [])
+    lost_at = loop.time()
+    one, told = tab(registry, "one", local=False)
+    directory.came(one)
+    await asyncio.sleep(LOST_BACK_SECONDS / 4)
+    other, also_told = tab(registry, "other", local=False)
+    directory.came(other)
+    assert told.frames == also_told.frames == [], "the leader may be on its way"
+    await asyncio.sleep(lost_at + LOST_BACK_SECONDS - loop.time() + 0.05)
+    assert told.frames == also_told.frames == [frames.Lost(node_id="leader")]
     directory.close()
 
 

@@ -165,7 +165,8 @@ function onStatus(status) {
   setText(byId("participants-word"), online === 1 ? "device online" : "devices online");
   setText(byId("hosting"), hostInWords(status));
   if (connection) join.update(connection.joinUrl);
-  if (status.error && !state) gate("Not joined", errorInWords(status.error), false);
+  // A device that cannot hold a replica takes part all the same.
+  if (status.error && status.error.code !== "node_failed" && !state) gate("Not joined", errorInWords(status.error), false);
   render();
 }
 

@@ -199,7 +199,8 @@ function onStatus(status) {
   const pill = document.querySelector("[data-testid=status]");
   if (pill) setAttribute(pill, "data-state", status.state);
   setText(byId("status-text"), stateInWords(status));
-  if (status.error && !state) fail(status.error);
+  // A device that cannot hold a replica takes part all the same.
+  if (status.error && status.error.code !== "node_failed" && !state) fail(status.error);
   render();
 }
 
