@@ -16,6 +16,7 @@ from ftweb.simulation.plan import BRIDGE_POINTS, HOST_POINTS, PAGE_POINTS, Fault
 from ftweb.simulation.world import Process
 
 if TYPE_CHECKING:
+    from ftweb.simulation.nodes import Node
     from ftweb.simulation.pages import Page
     from ftweb.simulation.room import Room
 
@@ -408,6 +409,45 @@ def _deaf_leader(room: Room, fault: Fault) -> bool:
     return _sever(room, {(name, leader.id) for name in _names(room) if name != leader.id}, fault)
 
 
+def _short_reigns(room: Room, fault: Fault) -> bool:
+    """Whoever comes to lead may send a few messages; then it is silent as long as it leads, and the
+    others are told that it has gone."""
+    if room.world.mute is not None:
+        return False
+    left: dict[tuple[str, int, int], int] = {}
+
+    def mute(node: Node) -> bool:
+        core = node.replica.node
+        if core.role is not Role.LEADER:
+            return False
+        reign = node.id, node.replica.epoch, core.term
+        if reign not in left:
+            draw = room.world.random.random
+            left[reign] = int(draw() * 12)
+            room.world.after(5.0 + 40.0 * draw(), _tell_lost, room, node.id)
+            if draw() < 0.6:  # at the very beginning, before anything of its term is committed
+                change = Fault(at=0.0, kind="voters change", x=draw(), y=draw())
+                room.world.after(3.0 * draw(), _voters_change, room, change)
+        left[reign] -= 1
+        if left[reign] == -1:
+            room.world.counts["reign cut short"] += 1
+            room.world.say(f"{node.id} leads in term {core.term}, and is silent from now on")
+        return left[reign] < 0
+
+    def end() -> None:
+        room.world.mute = None
+
+    room.world.mute = mute
+    room.world.after(fault.lasts, end)
+    return True
+
+
+def _tell_lost(room: Room, about: str) -> None:
+    for node in room.nodes():
+        if node.id != about:
+            node.process.do(node.replica.receive, frames.Lost(node_id=about))
+
+
 def _storm(room: Room, fault: Fault) -> bool:
     weather = room.network.weather
     if weather is room.storm:
@@ -452,6 +492,7 @@ KINDS: Final[dict[str, Callable[[Room, Fault], bool]]] = {
     "wrong hint": _wrong_hint,
     "voters change": _voters_change,
     "deaf leader": _deaf_leader,
+    "short reigns": _short_reigns,
     "storm": _storm,
     "burst of joins": _burst_of_joins,
 }

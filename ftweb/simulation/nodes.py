@@ -138,7 +138,9 @@ class Node:
 
     def _sends(self, frame: frames.Frame) -> None:
         self.process.reach("send")
-        self._send(frame)
+        mute = self.process.world.mute
+        if mute is None or not mute(self):
+            self._send(frame)
 
     def applied(self, index: int, effects: Sequence[Effect]) -> None:
         """See :class:`ftweb.replica.Listener`."""

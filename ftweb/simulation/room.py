@@ -61,6 +61,8 @@ class Room:
         self.checks = Checks(self.history)
         self.settings = Settings(
             heartbeat=plan.heartbeat,
+            election_timeout=plan.election_timeout,
+            stagger=min(150.0, plan.election_timeout / 10),
             trailing_entries=plan.trailing_entries,
             batch_bytes=1 if plan.one_by_one else BATCH_BYTES,
             inflight_messages=1 if plan.one_by_one else 32,
@@ -245,6 +247,7 @@ class Room:
         self._healed = True
         network.weather = Weather(low=0.5, high=3.0)
         network.severed.clear()
+        world.mute = None
         for page in self._all_pages:
             page.link.repair()
             if not page.process.alive and page.socket is not None:

@@ -71,6 +71,8 @@ class World:
         self.random = random.Random(seed)
         self.narrate = narrate
         self.events = 0
+        self.mute: Callable[[Any], bool] | None = None
+        """Whether what a node wants to send is lost: asked while leaders' reigns are cut short."""
         self.counts: Counter[str] = Counter()
         """What happened how often, faults above all."""
         self._heap: list[tuple[float, int, Timer]] = []

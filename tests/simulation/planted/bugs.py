@@ -2,11 +2,8 @@
 
 Most of them were shipped by others, in Raft libraries and in what was built on them. A bug is
 worth planting here if it breaks a promise; those that only cost time (a hand-over to a follower
-that lags, for one) are not, since Raft's rules keep them harmless.
-
-Three famous ones need a sequence too particular for chance (none in 100 schedules): counting
-entries of earlier terms (figure 3.7), membership changes before an entry of the own term (2015),
-a configuration that survives truncation. They are scripted in ``tests/core/test_dissertation.py``.
+that lags, for one) are in ``test_unseen.py``, since Raft's rules keep them harmless. Those of
+elections, commitment and membership are in ``leaders.py``.
 """
 
 from __future__ import annotations
