@@ -73,13 +73,17 @@ class Bridge:
         self.process: subprocess.Popen[str] | None = None
         self.info: dict[str, Any] = {}
 
+    def command(self) -> list[str | Path]:
+        """What is run on the host."""
+        return ["run", self.app, "--no-browser"]
+
     async def start(self) -> None:
         """Start it (again, on the same data) and read the line of ``--json``."""
         out = self.directory / "out"
         with out.open("w") as stdout, self.log.open("a") as stderr:
             self.process = self.host.popen(
                 *ftweb_command(),
-                *("run", self.app, "--json", "--no-browser", "--data", self.data),
+                *(*self.command(), "--json", "--data", self.data),
                 *("--port", str(self.port), *self.options),
                 stdout=stdout.fileno(),
                 stderr=stderr.fileno(),
@@ -90,7 +94,7 @@ class Bridge:
             while "\n" not in (text := await asyncio.to_thread(out.read_text)):
                 if self.process.poll() is not None:
                     said = await asyncio.to_thread(self.log.read_text)
-                    raise RuntimeError(f"ftweb run ended with {self.process.returncode}: {said}")
+                    raise RuntimeError(f"ftweb ended with {self.process.returncode}: {said}")
                 await asyncio.sleep(0.02)  # a file is read: there is no event to wait for
         self.info = json.loads(text.splitlines()[0])
 
@@ -141,6 +145,20 @@ class Bridge:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
+
+
+class FurtherBridge(Bridge):
+    """``ftweb bridge`` on another laptop, told where the first one is."""
+
+    def __init__(self, host: Host, first: Bridge) -> None:
+        super().__init__(host, first.app, port=first.port)
+        self.first = first
+
+    def command(self) -> list[str | Path]:
+        """See :meth:`Bridge.command`."""
+        token = self.first.presenter_url.partition("#presenter=")[2]
+        at = f"{self.first.host.address}:{self.first.port}"
+        return ["bridge", f"http://{at}/#presenter={token}"]
 
 
 class Tab:
