@@ -82,6 +82,7 @@ async def start(options: str, post: Callable[[str], None]) -> Callable[[str], No
         node_id=NodeId(secrets.token_hex(16)),
         server=server,
         clock=clock,
+        welcome=chosen.welcome,
         post=post,
         http=chosen.http,
         open_socket=open_socket,

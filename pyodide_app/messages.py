@@ -11,6 +11,8 @@ from typing import Final, Literal
 
 import msgspec
 
+from ftweb import frames
+
 
 class _Message(
     msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", rename="camel", gc=False
@@ -54,7 +56,44 @@ class Bridge(_Message, frozen=True, tag="bridge"):
     http_url: str
 
 
-type Incoming = FrameIn | Visible | Stop | Bridge
+class Linked(_Message, frozen=True, tag="linked"):
+    """Whether the net worker has a link to a bridge now."""
+
+    bridge: bool
+
+
+class WireOpen(_Message, frozen=True, tag="wire_open"):
+    """A tab wants to join here, over its data channel (:mod:`pyodide_app.relay`)."""
+
+    link: str
+    client_id: frames.Id
+    device_id: frames.Id
+    presenter: bool
+
+
+class WireIn(_Message, frozen=True, tag="wire_in"):
+    """A frame of its."""
+
+    link: str
+    text: str
+
+
+class WireClosed(_Message, frozen=True, tag="wire_closed"):
+    """It is gone, or (``lost`` false) has gone elsewhere."""
+
+    link: str
+    lost: bool
+
+
+class Bridges(_Message, frozen=True, tag="bridges"):
+    """Bridges that have been found: those who joined here are sent there."""
+
+    bridges: list[frames.BridgeAddress]
+
+
+type Incoming = (
+    FrameIn | Visible | Stop | Bridge | Linked | WireOpen | WireIn | WireClosed | Bridges
+)
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -64,6 +103,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """Where the app bundle is, absolute or relative to the worker's own address."""
     bundle: str
     """Its SHA-256 in hex digits: what was downloaded must be what the cluster runs."""
+    welcome: frames.Welcome
+    """What the bridge told: of the server, should this tab have to stand in for a bridge."""
     http: Http | None = None
 
 
@@ -114,7 +155,21 @@ class Failed(_Message, frozen=True, tag="failed"):
     message: str
 
 
-type Outgoing = Up | FrameOut | Status | Begin | End | Failed
+class WireOut(_Message, frozen=True, tag="wire_out"):
+    """A frame for tabs that joined here."""
+
+    links: list[str]
+    text: str
+
+
+class WireClose(_Message, frozen=True, tag="wire_close"):
+    """End what a tab has here."""
+
+    link: str
+    code: int
+
+
+type Outgoing = WireOut | WireClose | Up | FrameOut | Status | Begin | End | Failed
 
 _ENCODER: Final = msgspec.json.Encoder()
 _INCOMING: Final[msgspec.json.Decoder[Incoming]] = msgspec.json.Decoder(Incoming.__value__)

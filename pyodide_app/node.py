@@ -4,7 +4,8 @@
 2. It keeps nothing on disk. What a tab held counts for nothing once the tab is gone, so a
    reloaded tab is a new node that catches up from the others.
 3. Clients are served by bridges, each from its own replica. So nothing that this replica applies
-   is sent to anybody: the tab only takes part in consensus and, as host, runs the handlers.
+   is sent to anybody: the tab only takes part in consensus and, as host, runs the handlers. With
+   no bridge left tabs join here, over data channels: :mod:`pyodide_app.relay` serves them.
 4. An app that answers HTTP does so over a socket of its own (:mod:`ftweb.flyweb.port`), which this
    node has while it is a member.
 5. The net worker is told before and after each handler runs. It can end this worker when a
@@ -29,8 +30,59 @@ from ftweb.flyweb.service import Service
 from ftweb.flyweb.submitting import Submitter
 from ftweb.storage import MemoryStorage
 from pyodide_app import messages
+from pyodide_app.relay import SETTLE_SECONDS, TabRelay
 
 _log = logging.getLogger(__name__)
+
+
+class Whereabouts:
+    """Who can be reached, by the bridge's word and by that of a relay in this tab.
+
+    A node counts as there if either lists it: while a bridge comes back, some are at it already and
+    some still here.
+    """
+
+    def __init__(self, receive: Callable[[frames.Frame], None]) -> None:
+        self._receive = receive
+        self._bridge: list[frames.NodeInfo] = []
+        self._relay: list[frames.NodeInfo] = []
+        self.settled = False
+        """The relay's list counts (:mod:`pyodide_app.relay`, rule 5)."""
+
+    def of_bridge(self, nodes: list[frames.NodeInfo]) -> None:
+        """A bridge has told; nothing if there is no bridge any more."""
+        self._bridge = nodes
+        if nodes or self.settled:
+            self.tell()
+
+    def of_relay(self, nodes: list[frames.NodeInfo]) -> None:
+        """The relay has told."""
+        self._relay = nodes
+        if self.settled:
+            self.tell()
+
+    def tell(self) -> None:
+        """Tell the node of all."""
+        known = {info.node_id for info in self._bridge}
+        others = [info for info in self._relay if info.node_id not in known]
+        self._receive(frames.Directory(nodes=self._bridge + others))
+
+
+class TabDriver(Driver):
+    """What a relay in this tab tells of the nodes goes through :class:`Whereabouts`."""
+
+    whereabouts: Whereabouts
+
+    def receive(self, frame: frames.Frame) -> None:
+        """See :meth:`ftweb.driver.Driver.receive`."""
+        if isinstance(frame, frames.Directory):
+            self.whereabouts.of_relay(frame.nodes)
+        else:
+            super().receive(frame)
+
+    def receive_directory(self, frame: frames.Frame) -> None:
+        """The one that counts."""
+        super().receive(frame)
 
 
 class TabNode:
@@ -40,6 +92,7 @@ class TabNode:
         node_id: 32 random hex digits.
         server: the app.
         clock: time and chance.
+        welcome: what the bridge told.
         post: takes one text for the net worker; must not block.
         http: what it takes to answer HTTP; None if that is not wanted.
         open_socket: opens a WebSocket, for ``http``.
@@ -51,12 +104,16 @@ class TabNode:
         node_id: NodeId,
         server: Server,
         clock: Clock,
+        welcome: frames.Welcome,
         post: Callable[[str], None],
         http: messages.Http | None = None,
         open_socket: OpenSocket | None = None,
     ) -> None:
         self._post = post
-        self._driver = Driver(
+        self._welcome = welcome
+        self._relay: TabRelay | None = None
+        self._settling: asyncio.TimerHandle | None = None
+        self._driver = TabDriver(
             node_id=node_id,
             storage=MemoryStorage(),
             send=self._send,
@@ -66,6 +123,7 @@ class TabNode:
             on_begin=self._begin,
             on_end=self._end,
         )
+        self._whereabouts = self._driver.whereabouts = Whereabouts(self._driver.receive_directory)
         self._task: asyncio.Task[None] | None = None
         self._port: HttpPort | None = None
         self._serving: asyncio.Task[None] | None = None
@@ -98,11 +156,21 @@ class TabNode:
     def receive(self, text: str) -> None:
         """Take one message of the net worker."""
         match messages.decode(text):
-            case messages.FrameIn(text=frame):
-                try:
-                    self._driver.receive(codec.decode(frame))
-                except FrameError as error:
-                    _log.warning("Dropped a frame: %s", error)
+            case messages.FrameIn(text=text):
+                self._frame(text)
+            case messages.Linked(bridge=bridge):
+                if not bridge:
+                    self._whereabouts.of_bridge([])
+            case messages.WireOpen() as opened:
+                self._standing_in().opened(opened)
+            case messages.WireIn(link=link, text=text):
+                if self._relay is not None:
+                    self._relay.received(link, text)
+            case messages.WireClosed(link=link, lost=lost):
+                self._wire_closed(link, lost=lost)
+            case messages.Bridges(bridges=bridges):
+                if self._relay is not None:
+                    self._relay.bridges(bridges)
             case messages.Stop():
                 self._driver.hand_over()
             case messages.Bridge(http_url=url):
@@ -110,6 +178,43 @@ class TabNode:
                     self._port.at(url)
             case messages.Visible():
                 pass
+
+    def _frame(self, text: str) -> None:
+        try:
+            frame = codec.decode(text)
+        except FrameError as error:
+            _log.warning("Dropped a frame: %s", error)
+            return
+        if isinstance(frame, frames.Directory):
+            self._whereabouts.of_bridge(frame.nodes)
+        else:
+            self._driver.receive(frame)
+
+    # --- with no bridge left -------------------------------------------------------------------
+
+    def _standing_in(self) -> TabRelay:
+        """The relay here; it exists while anybody has joined."""
+        if self._relay is None:
+            self._relay = TabRelay(driver=self._driver, welcome=self._welcome, tell=self._tell)
+            loop = asyncio.get_running_loop()
+            self._settling = loop.call_later(SETTLE_SECONDS, self._settled)
+        return self._relay
+
+    def _settled(self) -> None:
+        self._whereabouts.settled = True
+        self._whereabouts.tell()
+
+    def _wire_closed(self, link: str, *, lost: bool) -> None:
+        if self._relay is None:
+            return
+        self._relay.closed(link, lost=lost)
+        if self._relay.empty:
+            self._relay.close()
+            self._relay = None
+            if self._settling is not None:
+                self._settling.cancel()
+            self._whereabouts.settled = False
+            self._whereabouts.of_relay([])
 
     async def _run(self) -> None:
         try:
@@ -121,14 +226,20 @@ class TabNode:
     # --- what the driver tells -----------------------------------------------------------------
 
     def applied(self, index: int, effects: Sequence[Effect]) -> None:
-        """See rule 3. Only this tab's own HTTP requests wait for it."""
+        """See rule 3. Only this tab's own HTTP requests wait for it, and who has joined here."""
         self._submitter.applied(effects)
+        if self._relay is not None:
+            self._relay.applied(index, effects)
 
     def restored(self) -> None:
         """See rule 3."""
+        if self._relay is not None:
+            self._relay.restored()
 
     def status(self, status: NodeStatus) -> None:
         """Pass it on to the page; a replica that has stopped is of no more use to it."""
+        if self._relay is not None:
+            self._relay.status(status)
         if status.failed:
             self._tell(messages.Failed(stage="node", message="The replica has stopped."))
             return

@@ -109,8 +109,8 @@ class NodeDirectory:
     def changed(self) -> None:
         """Something about the nodes, or the leader, is different (rule 1)."""
         if self._timer is None:
-            at = max(self._loop.time(), self._sent_at + DIRECTORY_SECONDS)
-            self._timer = self._loop.call_at(at, self._send)
+            wait = self._sent_at + DIRECTORY_SECONDS - self._loop.time()
+            self._timer = self._loop.call_later(max(0.0, wait), self._send)
 
     def lost(self, node_id: str, members: Iterable[str]) -> None:
         """A node has just gone: tell the members (rule 2)."""
@@ -158,7 +158,7 @@ class NodeDirectory:
 
     def _here(self) -> list[frames.NodeInfo]:
         tabs = [self._info(c) for c in self._registry.nodes() if not c.wire.closing]
-        return [self._own(), *tabs]
+        return [self._own(), *tabs] if self._bridge else tabs
 
     def _own(self) -> frames.NodeInfo:
         return frames.NodeInfo(

@@ -33,7 +33,8 @@ class Here:
     """What a bridge tells of itself, but for its node's id, which is the driver's."""
 
     bridge: str
-    """Its own id: unlike its node's it outlives restarts and epochs."""
+    """Its own id: unlike its node's it outlives restarts and epochs. Empty for a tab, which relays
+    when no bridge is left, and whose node is behind one of the connections."""
     device_id: str
     name: str
     guid: str

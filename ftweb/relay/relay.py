@@ -92,13 +92,15 @@ class Relay:
             registry=registry,
             loop=loop,
             to_own_node=self._to_own_node,
-            leader=lambda: registry.with_node(self._driver.status.leader_id),
+            leader=self._leader_elsewhere,
             elsewhere=self._elsewhere,
             replaying=lambda: self._meeting is not None and self._meeting.replaying,
         )
         self._leader: tuple[int, int, str | None] = (0, 0, None)
         self._provisional = False
         self._ended = False
+        self._found: list[frames.BridgeAddress] = []
+        """Bridges that a tab has found."""
         self.hosting = Hosting(epoch=0, term=0, host=None, quorum=False)
 
     @property
@@ -208,6 +210,10 @@ class Relay:
             return leader
         remote = self._remote(leader)
         return leader if remote is not None and remote.info.kind == "tab" else None
+
+    def _leader_elsewhere(self) -> Connection | None:
+        leader = self._driver.status.leader_id
+        return None if leader == self.node_id else self._registry.with_node(leader)
 
     def _remote(self, node_id: str | None) -> Remote | None:
         """A node of this epoch behind another bridge."""
@@ -319,7 +325,7 @@ class Relay:
         if connection is not None:
             self._registry.remove_node(connection)
             self.links.routes.released_here(node_id)
-            self.links.tell(at_once=True)
+            self._nodes_changed(at_once=True)
 
     def changed(self) -> None:
         """See :class:`ftweb.relay.links.Listener`."""
@@ -393,6 +399,11 @@ class Relay:
         self._directory.lost(node_id, dict.fromkeys((*status.voters, *status.successors)))
         self.links.tell(at_once=True)
 
+    def tell_bridges(self, bridges: list[frames.BridgeAddress]) -> None:
+        """Bridges that clients may go to."""
+        self._found = bridges
+        self._tell_hosting()
+
     # --- the driver's listener ----------------------------------------------------------------
 
     def applied(self, index: int, effects: Sequence[Effect]) -> None:
@@ -454,6 +465,8 @@ class Relay:
         return len(devices)
 
     def _bridges(self) -> list[frames.BridgeAddress]:
+        if not self._here.bridge:
+            return self._found
         own = frames.BridgeAddress(
             node_id=self.node_id, urls=list(self._here.urls), clients=len(self._registry)
         )

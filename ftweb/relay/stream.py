@@ -171,8 +171,8 @@ class Stream:
 
     def _want_flush(self) -> None:
         if self._flush_timer is None:
-            at = max(self._loop.time(), self._flushed_at + 1 / CHANGES_PER_SECOND)
-            self._flush_timer = self._loop.call_at(at, self._flush)
+            wait = self._flushed_at + 1 / CHANGES_PER_SECOND - self._loop.time()
+            self._flush_timer = self._loop.call_later(max(0.0, wait), self._flush)
 
     def _flush(self) -> None:
         self._flush_timer = None
@@ -272,8 +272,8 @@ class Stream:
         if previous is None or _without_counts(previous) != _without_counts(status):
             self._send_status()
         elif self._status_timer is None:
-            at = max(self._loop.time(), self._status_at + 1 / STATUS_PER_SECOND)
-            self._status_timer = self._loop.call_at(at, self._send_status)
+            wait = self._status_at + 1 / STATUS_PER_SECOND - self._loop.time()
+            self._status_timer = self._loop.call_later(max(0.0, wait), self._send_status)
 
     def _send_status(self) -> None:
         if self._status_timer is not None:

@@ -7,7 +7,7 @@
 
 import * as v from "valibot";
 
-import type { Change, Failure, State, Welcome } from "./frames";
+import type { BridgeAddress, Change, Failure, State, Welcome } from "./frames";
 import type { Json } from "./json";
 import type { Turned } from "./session";
 
@@ -88,7 +88,8 @@ export type NetToPage =
 export type Role = "observer" | "learner" | "follower" | "candidate" | "leader";
 
 /** What a person is told, in one word. */
-export type Condition = "connected" | "provisional" | "taking-over" | "offline" | "no-quorum";
+export type Condition =
+  "connected" | "provisional" | "no-bridge" | "taking-over" | "offline" | "no-quorum";
 
 /** `globalThis.ftweb.status()`; docs/javascript-api.md tells what each means. */
 export interface FtwebStatus {
@@ -140,7 +141,21 @@ export type NetToNode =
   /** The main socket is open again, perhaps to another bridge. */
   | { readonly kind: "bridge"; readonly httpUrl: string }
   | { readonly kind: "visible"; readonly visible: boolean }
-  | { readonly kind: "stop" };
+  | { readonly kind: "stop" }
+  /** Whether there is a link to a bridge now. */
+  | { readonly kind: "linked"; readonly bridge: boolean }
+  /** Tabs that join here (joining.ts). */
+  | {
+      readonly kind: "wire_open";
+      readonly link: string;
+      readonly clientId: string;
+      readonly deviceId: string;
+      readonly presenter: boolean;
+    }
+  | { readonly kind: "wire_in"; readonly link: string; readonly text: string }
+  | { readonly kind: "wire_closed"; readonly link: string; readonly lost: boolean }
+  /** Bridges that were found: those who joined here go there. */
+  | { readonly kind: "bridges"; readonly bridges: readonly BridgeAddress[] };
 
 const count = v.pipe(v.number(), v.minValue(0));
 
@@ -167,6 +182,8 @@ export const NodeToNet = v.variant("kind", [
     serial: count,
   }),
   v.object({ kind: v.literal("end") }),
+  v.object({ kind: v.literal("wire_out"), links: v.array(v.string()), text: v.string() }),
+  v.object({ kind: v.literal("wire_close"), link: v.string(), code: count }),
   v.object({ kind: v.literal("failed"), stage: v.string(), message: v.string() }),
 ]);
 

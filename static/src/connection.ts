@@ -56,7 +56,7 @@ export type Payload = Exclude<Received, { type: "welcome" | "error" | "ping" | "
 
 export interface LinkEvents {
   /** The words to join with; asked for on each new socket. */
-  hello(): Hello;
+  hello(target: Target): Hello;
   welcomed(welcome: Welcome, target: Target): void;
   /** A checked frame that is none of the link's own. */
   received(frame: Payload): void;
@@ -133,6 +133,18 @@ export class Link {
     this.dial("start");
   }
 
+  /** There is somewhere new to go: look again. The present socket is kept until one is open. */
+  seek(): void {
+    if (this.running) this.dial("lost");
+  }
+
+  /** Go on over a socket that is open already. */
+  adopt(socket: Socket, target: Target): void {
+    this.dialer.stop();
+    if (this.running) this.opened(socket, target);
+    else socket.close(1000);
+  }
+
   /** Leave the present bridge for another one. */
   move(): void {
     if (!this.running) return;
@@ -186,7 +198,7 @@ export class Link {
     socket.onmessage = (event: { data: unknown }) => {
       if (typeof event.data === "string") this.receive(event.data);
     };
-    socket.send(encode(this.events.hello()));
+    socket.send(encode(this.events.hello(target)));
   }
 
   private receive(text: string): void {

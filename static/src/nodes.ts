@@ -21,6 +21,7 @@ import { NodeToNet, type HttpAccess, type NetToNode, type NodeStatus } from "./c
 import { nothing, type Cancel, type Clock } from "./clock";
 import type { Failure, NodeDown, RequestId, Sent, Welcome } from "./frames";
 import { PING } from "./ping";
+import { isTab } from "./targets";
 import { CRASHES, CRASHES_MS, REBOOT_BASE_MS, REBOOT_CAP_MS } from "./timing";
 import { Pulse, Watchdog } from "./watchdog";
 
@@ -43,6 +44,9 @@ export interface NodeEvents {
   failed(failure: Failure): void;
   /** It crashed too often, and is not tried again in this page (rule 4). */
   gaveUp(): void;
+  /** For tabs that joined at this one's relay (joining.ts). */
+  toGuests(links: readonly string[], text: string): void;
+  endGuest(link: string, code: number): void;
 }
 
 const APP: ReadonlySet<string> = new Set(["app", "bundle"]);
@@ -60,6 +64,8 @@ export class NodeKeeper {
   private origin: string;
   private connected = false;
   private allowed = false;
+  /** There is a bridge, so a worker's files can be had. */
+  private loads = false;
   private visible = true;
   private untold: NodeDown[] = [];
   /** Ends in a row, and since when the present worker is up. */
@@ -111,8 +117,9 @@ export class NodeKeeper {
   connect(welcome: Welcome, origin = this.home.origin): void {
     const before = this.welcome;
     this.welcome = welcome;
-    this.origin = origin;
     this.connected = true;
+    this.loads = !isTab(origin);
+    if (this.loads) this.origin = origin;
     if (before !== undefined && this.worker !== undefined) {
       if (before.guid !== welcome.guid || before.bundle !== welcome.bundle) this.end();
     }
@@ -136,6 +143,11 @@ export class NodeKeeper {
   /** A frame for the node. Before it is up there is nobody to read it. */
   deliver(text: string): void {
     if (this.nodeId !== undefined) this.post({ kind: "frame", text });
+  }
+
+  /** Anything else for the node, if it is up. */
+  pass(message: NetToNode): void {
+    if (this.nodeId !== undefined) this.post(message);
   }
 
   /** The page goes away. */
@@ -164,7 +176,7 @@ export class NodeKeeper {
 
   private boot(): void {
     const { welcome } = this;
-    if (!this.allowed || !this.connected || welcome === undefined) return;
+    if (!this.allowed || !this.connected || !this.loads || welcome === undefined) return;
     if (this.worker !== undefined || this.crashes.length >= CRASHES) return;
     this.waiting();
     // Workers must come from the page's own origin (and may, from the cache, when it is gone); what
@@ -225,6 +237,12 @@ export class NodeKeeper {
       case "end":
         this.watchdog.end();
         break;
+      case "wire_out":
+        this.events.toGuests(message.links, message.text);
+        break;
+      case "wire_close":
+        this.events.endGuest(message.link, message.code);
+        break;
       case "pong":
         this.pulse.alive();
         break;
@@ -258,7 +276,7 @@ export class NodeKeeper {
       message: home || this.nodeId !== undefined ? message : `${AWAY} (${message})`,
     });
     // Without the home bridge nothing can be loaded: that says nothing against this tab.
-    if (this.connected && home) {
+    if (this.connected && this.loads && home) {
       const now = this.clock.now();
       this.crashes = [...this.crashes.filter((time) => now - time < CRASHES_MS), now];
       if (this.crashes.length === CRASHES && this.weak) this.events.gaveUp();

@@ -56,9 +56,9 @@ export interface PeersEvents {
   forNode(text: string): void;
   lost(nodeId: string): void;
   /** A channel has opened or ended, or another tab hosts now. */
-  changed?(): void;
+  changed(): void;
   /** A message that has to do with joining. */
-  joining?(peer: Peer, letter: Letter, text: string): void;
+  joining(peer: Peer, letter: Letter, text: string): void;
 }
 
 interface Link {
@@ -114,6 +114,12 @@ export class Peers {
       if (peer.hosts !== null && (!found || isAfter(peer.hosts, found.hosts))) found = peer;
     }
     return found;
+  }
+
+  /** The open channel of that name. */
+  at(link: string): Peer | undefined {
+    const peer = this.links.get(link)?.peer;
+    return peer?.open === true ? peer : undefined;
   }
 
   /** From now on channels may be opened. */
@@ -210,7 +216,7 @@ export class Peers {
     if (before.open && before.node !== null && before.node !== peer.node) {
       this.events.lost(before.node);
     }
-    this.events.changed?.();
+    this.events.changed();
   }
 
   private end(link: Link, failed: boolean): void {
@@ -227,7 +233,7 @@ export class Peers {
     }
     if (peer?.open !== true) return;
     if (peer.node !== null && this.to(peer.node) === undefined) this.events.lost(peer.node);
-    this.events.changed?.();
+    this.events.changed();
   }
 
   /** Rule 1: call the next one that is wanted. Rule 2: end what is not. */
@@ -297,7 +303,7 @@ export class Peers {
 
   private received(peer: Peer, letter: Letter, text: string): void {
     if (letter !== "n") {
-      this.events.joining?.(peer, letter, text);
+      this.events.joining(peer, letter, text);
       return;
     }
     const [, epoch, sender, to] = ENVELOPE.exec(text) ?? [];
@@ -332,7 +338,8 @@ export class Peers {
   }
 }
 
-function isAfter(one: NonNullable<Hosts>, other: Hosts | undefined): boolean {
+/** Whether one hosts later than the other. */
+export function isAfter(one: NonNullable<Hosts>, other: Hosts | undefined): boolean {
   if (other === null || other === undefined) return true;
   return one[0] > other[0] || (one[0] === other[0] && one[1] > other[1]);
 }

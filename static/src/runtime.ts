@@ -5,9 +5,10 @@
  * tick a minute. It answers the page only through `tell`.
  */
 
-import type { NetToPage, PageToNet } from "./channels";
+import type { NetToPage, NodeStatus, PageToNet } from "./channels";
 import type { Clock } from "./clock";
 import { Link, type Payload } from "./connection";
+import { Dialer } from "./dialing";
 import {
   PROTOCOL_VERSION,
   readBridges,
@@ -16,13 +17,21 @@ import {
   type Status,
   type Welcome,
 } from "./frames";
+import { Joining, OWN_TAB, withoutSecrets } from "./joining";
 import { NodeKeeper, type NodeEvents, type NodeWorker } from "./nodes";
-import { Peers } from "./peers";
+import { isAfter, Peers } from "./peers";
 import { follow, NOWHERE, type Position } from "./replica";
 import { Session } from "./session";
 import { StatusKeeper } from "./status";
-import { Bridges, type Socket, type Target } from "./targets";
-import { BRIDGE_QUIET_MS, LEAP_MS, NODE_BACKLOG_BYTES, PEERS_AFTER_MS, WATCH_MS } from "./timing";
+import { Bridges, isTab, type Socket, type Target } from "./targets";
+import {
+  BRIDGE_QUIET_MS,
+  LEAP_MS,
+  NODE_BACKLOG_BYTES,
+  PEERS_AFTER_MS,
+  PROBE_MS,
+  WATCH_MS,
+} from "./timing";
 
 /** What the worker gives. */
 export interface World {
@@ -48,6 +57,11 @@ export class Runtime {
   private readonly nodes: NodeKeeper;
   private readonly status: StatusKeeper;
   private readonly peers: Peers;
+  private readonly joining: Joining;
+  /** Looks for a bridge while there is none. */
+  private readonly seeker: Dialer;
+  /** The tab at which we have last sought to join. */
+  private sought = "";
   private stream: Position = NOWHERE;
   private resyncing = false;
   /** The history that the bridge has last told of. */
@@ -68,7 +82,7 @@ export class Runtime {
     const remembered = readBridges(start.bridges);
     this.bridges = new Bridges(home, (url) => world.openSocket(url), clock, remembered);
     this.link = new Link(this.bridges, clock, {
-      hello: () => this.hello(),
+      hello: (target) => this.hello(target),
       welcomed: (welcome, target) => this.welcomed(welcome, target),
       received: (frame) => this.received(frame),
       forNode: (text) => this.nodes.deliver(text),
@@ -102,6 +116,8 @@ export class Runtime {
           hosts: news.node?.hosting === true ? [news.node.epoch, news.node.term] : null,
           ...(news.node === undefined ? {} : { epoch: news.node.epoch }),
         });
+        this.hosting(news.node);
+        if (news.nodeId === undefined) this.joining.nodeEnded();
         const { nodeError } = this.status.known;
         this.status.learn({
           ...news,
@@ -109,6 +125,8 @@ export class Runtime {
         });
         this.link.expect(this.session.size > 0 || this.nodes.member);
       },
+      toGuests: (links, text) => this.joining.tell(links, text),
+      endGuest: (link, code) => this.joining.close(link, code),
       booted: (bootMilliseconds) => this.status.learn({ bootMilliseconds }),
       failed: (nodeError) => this.status.learn({ nodeError }),
       gaveUp: () => world.tell({ kind: "barred" }),
@@ -120,7 +138,23 @@ export class Runtime {
       signal: (frame) => this.link.send(frame),
       forNode: (text) => this.nodes.deliver(text),
       lost: (nodeId) => this.suspect(nodeId),
-      changed: () => this.status.learn({ channels: this.peers.open.length }),
+      changed: () => {
+        this.status.learn({ channels: this.peers.open.length });
+        this.joining.changed();
+        this.reconsider();
+      },
+      joining: (peer, letter, text) => this.joining.hear(peer, letter, text),
+    });
+    this.joining = new Joining(this.peers, clock, {
+      toNode: (message) => this.nodes.pass(message),
+    });
+    this.bridges.add(() => {
+      const { target } = this.joining;
+      return target === undefined ? [] : [target];
+    });
+    this.seeker = new Dialer(clock, {
+      opened: (socket, target) => this.link.adopt(socket, target),
+      failed: () => undefined,
     });
     this.nodes.show(start.visible);
     this.watchedAt = clock.wall();
@@ -182,7 +216,12 @@ export class Runtime {
     return this.world.clock.now();
   }
 
-  private hello(): Hello {
+  private hello(target: Target): Hello {
+    const hello = this.fullHello();
+    return isTab(target.name) ? withoutSecrets(hello) : hello;
+  }
+
+  private fullHello(): Hello {
     // One index back: the socket may have closed between two messages of one index.
     const message_index = Math.max(this.heard.index - 1, this.floor);
     return {
@@ -201,10 +240,20 @@ export class Runtime {
     const before = this.status.known.welcome;
     const another = before !== undefined && before.guid !== welcome.guid;
     this.resyncing = false;
+    this.seeker.stop();
+    const tab = isTab(target.name);
+    if (tab && before !== undefined) {
+      // What only a bridge can tell stays as it was.
+      const { join_url, runtime, local } = before;
+      welcome = { ...welcome, join_url, runtime, local };
+    }
+    this.sought = tab ? target.name : "";
+    this.joining.self = welcome;
     this.status.learn({
       welcome,
       connected: true,
       via: target.name,
+      bridges: this.bridges.origins.map(({ name }) => name),
       heard: false,
       error: undefined,
     });
@@ -217,13 +266,15 @@ export class Runtime {
     }
     this.nodes.connect(welcome, target.name);
     this.peers.learn({ connected: true });
+    this.nodes.pass({ kind: "linked", bridge: !tab });
     this.flush();
   }
 
   /** The successors without bridges, to whom no data channel leads. */
   private tabs(status: Status): string[] {
     const bridges = new Set(status.bridges.map(({ node_id }) => node_id));
-    bridges.add(this.status.known.welcome?.bridge ?? "");
+    const { via, welcome } = this.status.known;
+    if (!isTab(via)) bridges.add(welcome?.bridge ?? "");
     return status.successors.filter((node) => !bridges.has(node));
   }
 
@@ -233,12 +284,69 @@ export class Runtime {
    */
   private fromNode(text: string): void {
     const { link } = this;
-    if (!this.bridgeIsThere()) this.peers.sendRaft(text);
+    const sent = !this.bridgeIsThere() && this.peers.sendRaft(text);
+    const { via } = this.status.known;
+    if (via === OWN_TAB || (sent && isTab(via))) return;
     if (link.backlog <= NODE_BACKLOG_BYTES) link.sendText(text);
   }
 
+  /** We are at a bridge, and it speaks. */
   private bridgeIsThere(): boolean {
-    return this.link.connected && this.link.quiet < BRIDGE_QUIET_MS;
+    const { link } = this;
+    return link.connected && !isTab(this.status.known.via) && link.quiet < BRIDGE_QUIET_MS;
+  }
+
+  // --- with no bridge left --------------------------------------------------------------------
+
+  /** Our own node hosts, or does not any more. */
+  private hosting(node: NodeStatus | undefined): void {
+    this.joining.hosts = node?.hosting === true ? [node.epoch, node.term] : null;
+    this.reconsider();
+  }
+
+  /**
+   * Another tab may host now. Where the bridge has told of that host, all is well; where it has
+   * not, it must show that it is there.
+   */
+  private reconsider(): void {
+    const { target, host } = this.joining;
+    if (target === undefined || host === null) return;
+    const { via, status } = this.status.known;
+    if (!this.link.connected || isTab(via)) {
+      if (target.name === this.sought) return;
+      this.sought = target.name;
+      this.link.seek();
+      return;
+    }
+    if (status !== undefined && !isAfter(host, [status.epoch, status.term])) return;
+    this.link.probe();
+    const asked = this.now();
+    this.world.clock.after(PROBE_MS, () => {
+      const silent = this.link.quiet >= this.now() - asked;
+      if (silent && this.link.connected && !isTab(this.status.known.via)) this.link.seek();
+    });
+  }
+
+  /**
+   * A bridge may be back. Whoever hosts looks for it all the time and, once the group goes through
+   * it, tells the others where it is.
+   */
+  private lookForBridge(): void {
+    const { via, status } = this.status.known;
+    if (!this.link.connected || !isTab(via) || this.seeker.dialing) return;
+    if (via === OWN_TAB || (status?.bridges.length ?? 0) > 0) {
+      this.seeker.dial(this.bridges.origins);
+    }
+  }
+
+  /** At a bridge, with others still at our relay: send them here. */
+  private fetchGuests(status: Status): void {
+    const { via, welcome } = this.status.known;
+    if (via === undefined || isTab(via) || welcome === undefined || !this.joining.busy) return;
+    if (status.host === null || !status.quorum) return;
+    const here = { node_id: welcome.bridge, urls: [via], clients: 0 };
+    const bridges = status.bridges.length > 0 ? status.bridges : [here];
+    this.nodes.pass({ kind: "bridges", bridges });
   }
 
   /** A bridge that is there tells of losses itself, and is quicker. */
@@ -263,12 +371,13 @@ export class Runtime {
         break;
       case "status":
         this.enter(frame.epoch);
-        this.learn(frame.bridges);
+        if (!isTab(this.status.known.via) || frame.bridges.length > 0) this.learn(frame.bridges);
         // Its node would have to go back: it never hears of the bridge's history (see nodes.ts).
         if (!this.status.known.heard && this.nodes.epoch > frame.epoch) this.nodes.renew();
         this.status.learn({ status: frame, heard: true });
         this.session.status(frame, this.now());
         this.peers.learn({ epoch: this.nodes.epoch || frame.epoch, successors: this.tabs(frame) });
+        this.fetchGuests(frame);
         break;
       case "signal":
         this.peers.signalled(frame);
@@ -320,9 +429,12 @@ export class Runtime {
     this.nodes.disconnect();
     this.status.learn({ connected: false, heard: false });
     this.peers.learn({ connected: false });
+    this.sought = "";
+    const { via, welcome } = this.status.known;
+    if (isTab(via)) return;
     // A bridge and the host on its laptop die together: find out now.
-    const bridge = this.status.known.welcome?.bridge;
-    if (bridge !== undefined) this.suspect(bridge);
+    this.nodes.pass({ kind: "linked", bridge: false });
+    if (welcome !== undefined) this.suspect(welcome.bridge);
     this.peers.probe();
   }
 
@@ -356,6 +468,7 @@ export class Runtime {
       if (Math.abs(wall - this.watchedAt - WATCH_MS) > LEAP_MS) this.link.probe();
       this.watchedAt = wall;
       this.session.tick(clock.now());
+      this.lookForBridge();
       this.flush();
       this.watch();
     });

@@ -4,8 +4,9 @@
  * 1. "offline": the bridge cannot be reached: it is this device, or the bridge.
  * 2. "no-quorum": the bridge is there, but too many replicas are not.
  * 3. "taking-over": the bridge is there, nobody hosts right now.
- * 4. "provisional": all is well here, but others of the group cannot be heard.
- * 5. "connected": all is well.
+ * 4. "no-bridge": the tabs go on among themselves, and nobody new can join.
+ * 5. "provisional": all is well here, but others of the group cannot be heard.
+ * 6. "connected": all is well.
  *
  * Short interruptions are not shown: each of the first three must have lasted for its time
  * (OFFLINE_MS, NO_QUORUM_MS, TAKING_OVER_MS); until then the word before stays.
@@ -14,7 +15,8 @@
 import type { Condition, FtwebStatus, NodeStatus } from "./channels";
 import { nothing, type Cancel, type Clock } from "./clock";
 import type { Failure, Status, Welcome } from "./frames";
-import { NO_QUORUM_MS, OFFLINE_MS, TAKING_OVER_MS } from "./timing";
+import { isTab } from "./targets";
+import { NO_BRIDGE_MS, NO_QUORUM_MS, OFFLINE_MS, TAKING_OVER_MS } from "./timing";
 
 /** What is known. A time is since when something lasts; undefined: it does not. */
 export interface Facts {
@@ -22,6 +24,8 @@ export interface Facts {
   connected: boolean;
   /** Where the link goes to. */
   via: string | undefined;
+  /** Origins at which bridges are looked for. */
+  bridges: readonly string[];
   /** The latest; from before the link broke, until `heard`. */
   status: Status | undefined;
   /** A status has come over this link. */
@@ -47,6 +51,7 @@ export const NOTHING_KNOWN: Facts = {
   welcome: undefined,
   connected: false,
   via: undefined,
+  bridges: [],
   status: undefined,
   heard: false,
   hosted: false,
@@ -67,6 +72,7 @@ const PATIENCE: readonly (readonly [Trouble, number])[] = [
   ["offline", OFFLINE_MS],
   ["no-quorum", NO_QUORUM_MS],
   ["taking-over", TAKING_OVER_MS],
+  ["no-bridge", NO_BRIDGE_MS],
 ];
 
 const WELL: ReadonlySet<Condition> = new Set(["connected", "provisional"]);
@@ -77,6 +83,9 @@ const SENTENCES: Readonly<Record<Condition, string>> = {
     "Connected, but part of the group cannot be heard. What you send counts here, and may still " +
     "be decided otherwise when they are back.",
   "taking-over": "The hosting device has left; another one is taking over. Nothing is lost.",
+  "no-bridge":
+    "Going on from device to device: no laptop carries the connection. Nothing is lost, but " +
+    "nobody new can join. To change that, run ftweb on a laptop on this Wi-Fi, as before",
   offline: "This device cannot reach the server. Trying again; what you send is kept.",
   "no-quorum":
     "Too many devices have left at once. What you send is kept until enough of them are back.",
@@ -99,7 +108,7 @@ export function toStatus(facts: Facts, state: Condition): FtwebStatus {
     term: status?.term ?? 0,
     hostId: status?.host ?? null,
     successors: status?.successors ?? [],
-    bridge: connected ? (facts.via ?? null) : null,
+    bridge: connected && !isTab(facts.via) ? (facts.via ?? null) : null,
     bridges: bridgesOf(facts),
     quorum: connected && (status?.quorum ?? false),
     provisional: status?.provisional ?? false,
@@ -111,9 +120,9 @@ export function toStatus(facts: Facts, state: Condition): FtwebStatus {
 }
 
 /** Node ids. One bridge by itself need not list any. */
-function bridgesOf({ welcome, status }: Facts): readonly string[] {
+function bridgesOf({ welcome, status, via }: Facts): readonly string[] {
   const listed = status?.bridges.map((bridge) => bridge.node_id) ?? [];
-  const own = welcome?.bridge;
+  const own = isTab(via) ? undefined : welcome?.bridge;
   return own === undefined || listed.includes(own) ? listed : [own, ...listed];
 }
 
@@ -122,6 +131,7 @@ function describe(facts: Facts, state: Condition): string {
   if (state === "offline" && facts.welcome === undefined) return "Connecting…";
   if (state === "taking-over" && !facts.hosted) return "Getting ready: no device hosts yet.";
   if (state === "connected" && facts.node?.hosting === true) return "Connected. This tab hosts.";
+  if (state === "no-bridge") return `${SENTENCES[state]} (at ${facts.bridges.join(" or ")}).`;
   return SENTENCES[state];
 }
 
@@ -133,6 +143,7 @@ export class StatusKeeper {
     offline: -Infinity,
     "no-quorum": undefined,
     "taking-over": undefined,
+    "no-bridge": undefined,
   };
   private told = "";
   private cancel: Cancel = nothing;
@@ -158,6 +169,7 @@ export class StatusKeeper {
       offline: lasts(!up, this.since.offline),
       "no-quorum": lasts(up && status?.quorum === false, this.since["no-quorum"]),
       "taking-over": lasts(up && status?.host === null, this.since["taking-over"]),
+      "no-bridge": lasts(up && isTab(this.facts.via), this.since["no-bridge"]),
     };
     this.decide();
   }

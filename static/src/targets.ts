@@ -35,6 +35,13 @@ export interface Target {
   open(): Socket;
 }
 
+/** What the names of tabs begin with, where others are origins. */
+export const TAB = "tab ";
+
+export function isTab(name: string | undefined): boolean {
+  return name?.startsWith(TAB) === true;
+}
+
 /** Why a target is looked for. */
 export type Occasion =
   /** The page has just been opened, or is back. */
@@ -105,6 +112,11 @@ export class Bridges implements Targets {
     this.ways.push(way);
   }
 
+  /** One origin of each bridge that is known, the home first. */
+  get origins(): readonly Target[] {
+    return this.round("start", undefined).filter((target) => target instanceof Origin);
+  }
+
   get several(): boolean {
     return this.listed.length > 1 || this.ways.some((way) => way().length > 0);
   }
@@ -128,7 +140,7 @@ export class Bridges implements Targets {
   }
 
   /** Which of its addresses to try in this round. */
-  private origins({ urls }: BridgeAddress): string[] {
+  private addresses({ urls }: BridgeAddress): string[] {
     const good = urls.filter((url) => ORIGIN.test(url));
     return good.length === 0 ? [] : [good[this.rounds % good.length] ?? ""];
   }
@@ -142,7 +154,7 @@ export class Bridges implements Targets {
     left.sort((one, other) => one.clients - other.clients);
     const first = this.draw(left, lost);
     if (first > 0) left.unshift(...left.splice(first, 1));
-    return left.flatMap((bridge) => this.origins(bridge));
+    return left.flatMap((bridge) => this.addresses(bridge));
   }
 
   /** Which of them, by the share that each lacks when all have as many. */

@@ -34,6 +34,7 @@ test("every field of the status is documented, in order", () => {
 test("every word of the state is documented", () => {
   assert.deepEqual(table("| `state` | means |").sort(), [
     "connected",
+    "no-bridge",
     "no-quorum",
     "offline",
     "provisional",

@@ -86,6 +86,8 @@ function kept(): Kept {
       gaveUp: () => {
         gaveUps += 1;
       },
+      toGuests: () => undefined,
+      endGuest: () => undefined,
     },
     CREDENTIALS,
   );
@@ -363,6 +365,8 @@ test("a browser without workers inside workers: told once, and the page goes on"
       gaveUp: () => undefined,
       booted: () => undefined,
       failed: (failure) => failures.push(failure),
+      toGuests: () => undefined,
+      endGuest: () => undefined,
     },
     CREDENTIALS,
   );

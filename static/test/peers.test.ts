@@ -85,6 +85,7 @@ class Tab {
       },
       forNode: (text) => this.got.push(text),
       lost: (node) => this.lost.push(node),
+      changed: () => undefined,
       joining: (_peer: Peer, letter, text) => this.heard.push([letter, text]),
     });
     this.learn({});

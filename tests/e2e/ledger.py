@@ -8,6 +8,8 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from playwright.async_api import TimeoutError as PlaywrightTimeout
+
 from tests.e2e.classroom import PATIENCE, Classroom, Tab
 
 
@@ -98,14 +100,32 @@ def compare(reports: Sequence[Report], counted: dict[str, dict[str, int]]) -> Ou
     return outcome
 
 
+async def _settled_state(reader: Tab, reports: Sequence[Report]) -> dict[str, Any]:
+    """What a page holds once it has all that was acknowledged; what is missing is found later."""
+    wanted = {report.client_id: len(report.acknowledged) for report in reports}
+    with contextlib.suppress(PlaywrightTimeout):
+        await reader.until(
+            "Object.entries(x).every(([voter, votes]) =>"
+            " Object.keys(connection.state.counted[voter] ?? {}).length >= votes)",
+            5.0,
+            wanted,
+        )
+    state: dict[str, Any] = await reader.evaluate("connection.state")
+    return state
+
+
 @contextlib.asynccontextmanager
 async def voting(
-    classroom: Classroom, tabs: Sequence[Tab], *, interval: int = 25
+    classroom: Classroom,
+    tabs: Sequence[Tab],
+    *,
+    interval: int = 25,
+    reader: Tab | None = None,
 ) -> AsyncIterator[Outcome]:
     """Phones cast votes all the time inside the block; its outcome is known after it.
 
     A tab that is closed or killed inside takes its record with it: its votes are only checked
-    for doubles.
+    for doubles. The ledger is read by a newcomer, or by ``reader`` where none can join.
     """
     for tab in tabs:
         await tab.evaluate("interval => votes.start(interval)", interval)
@@ -115,7 +135,10 @@ async def voting(
     yield outcome
     left = [tab for tab in tabs if tab in classroom.tabs.values()]
     reports = await asyncio.gather(*(report_of(tab) for tab in left))
-    joined = await classroom.script()
-    found = compare(reports, joined["state"]["counted"])
+    if reader is None:
+        state = (await classroom.script())["state"]
+    else:
+        state = await _settled_state(reader, reports)
+    found = compare(reports, state["counted"])
     outcome.reports, outcome.lost = found.reports, found.lost
     outcome.doubled, outcome.invented = found.doubled, found.invented

@@ -14,11 +14,27 @@ from ftweb.bridge.bootstrap import Genesis, begin_epoch
 from ftweb.bridge.storage import SqliteStorage
 from ftweb.core import NodeId
 from ftweb.driver import Clock, Driver, NodeStatus
+from ftweb.relay.here import LIMITS
 
 CLOCK = Clock(
     monotonic=lambda: time.monotonic() * 1000,
     wall=lambda: time.time() * 1000,
     jitter=random.random,
+)
+
+WELCOME = frames.Welcome(
+    version=frames.PROTOCOL_VERSION,
+    client_id="1" * 32,
+    device_id="2" * 32,
+    presenter=False,
+    bridge="3" * 32,
+    name="test",
+    guid="a" * 32,
+    bundle="b" * 64,
+    runtime="/ftweb/runtime/test/",
+    join_url="",
+    local=False,
+    limits=LIMITS,
 )
 
 SOURCE = frames.Source(client_id="c" * 32, device_id="d" * 32)

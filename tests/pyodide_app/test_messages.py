@@ -7,7 +7,9 @@ import json
 import msgspec
 import pytest
 
+from ftweb import codec
 from pyodide_app import messages
+from tests.pyodide_app.bridge import WELCOME
 
 
 @pytest.mark.parametrize(
@@ -70,7 +72,7 @@ def test_incoming_refused(text: str) -> None:
 
 
 def test_options_of_the_start_message() -> None:
-    text = json.dumps(
-        {"kind": "start", "runtime": "/r/", "bundleUrl": "/b.zip", "bundle": "ab", "welcome": {}}
-    )
-    assert messages.decode_options(text) == messages.Options(bundle_url="/b.zip", bundle="ab")
+    start = {"kind": "start", "runtime": "/r/", "bundleUrl": "/b.zip", "bundle": "ab"}
+    text = json.dumps({**start, "welcome": json.loads(codec.encode(WELCOME))})
+    expected = messages.Options(bundle_url="/b.zip", bundle="ab", welcome=WELCOME)
+    assert messages.decode_options(text) == expected

@@ -16,7 +16,7 @@ from ftweb import codec, frames
 from ftweb.app import Server, Source
 from ftweb.core import NodeId
 from pyodide_app.node import TabNode
-from tests.pyodide_app.bridge import CLOCK, SOURCE, Bridge
+from tests.pyodide_app.bridge import CLOCK, SOURCE, WELCOME, Bridge
 
 TAB = NodeId("f" * 32)
 
@@ -45,7 +45,7 @@ async def together(bridge: Bridge, server: Server) -> AsyncIterator[tuple[TabNod
         if message["kind"] == "frame":
             bridge.receive(message["text"])
 
-    node = TabNode(node_id=TAB, server=server, clock=CLOCK, post=post)
+    node = TabNode(node_id=TAB, server=server, clock=CLOCK, welcome=WELCOME, post=post)
 
     def to_tab(frame: frames.Frame) -> None:
         node.receive(json.dumps({"kind": "frame", "text": codec.encode(frame)}))
