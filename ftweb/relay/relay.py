@@ -92,7 +92,7 @@ class Relay:
             registry=registry,
             loop=loop,
             to_own_node=self._to_own_node,
-            leader=self._leader_elsewhere,
+            leader=lambda: registry.with_node(self._driver.status.leader_id),
             elsewhere=self._elsewhere,
             replaying=lambda: self._meeting is not None and self._meeting.replaying,
         )
@@ -210,10 +210,6 @@ class Relay:
             return leader
         remote = self._remote(leader)
         return leader if remote is not None and remote.info.kind == "tab" else None
-
-    def _leader_elsewhere(self) -> Connection | None:
-        leader = self._driver.status.leader_id
-        return None if leader == self.node_id else self._registry.with_node(leader)
 
     def _remote(self, node_id: str | None) -> Remote | None:
         """A node of this epoch behind another bridge."""

@@ -48,6 +48,7 @@ async def test_losses_at_once_directories_now_and_then() -> None:
     directory = NodeDirectory(
         node_id=lambda: "bridge",
         device_id="laptop",
+        bridge="a bridge",
         registry=registry,
         loop=loop,
         to_own_node=own.append,
@@ -102,6 +103,7 @@ async def test_who_says_that_it_leads_gets_the_directory_too() -> None:
     directory = NodeDirectory(
         node_id=lambda: "bridge",
         device_id="laptop",
+        bridge="a bridge",
         registry=registry,
         loop=loop,
         to_own_node=lambda frame: None,
