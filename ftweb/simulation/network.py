@@ -161,10 +161,13 @@ class Network:
         self.weather = weather
         self.severed: set[tuple[str, str]] = set()
         """(sender, addressee): consensus frames between these nodes are lost."""
+        self.deaf: str | None = None
+        """This node is given no consensus frames; kept apart, since cuts end at times of their
+        own."""
 
     def passes(self, sender: str, to: str) -> bool:
         """Whether consensus from one node to another gets through."""
-        if (sender, to) not in self.severed:
+        if (sender, to) not in self.severed and to != self.deaf:
             return True
         self.world.counts["severed"] += 1
         return False

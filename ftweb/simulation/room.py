@@ -279,8 +279,7 @@ class Room:
         if not self._quorum_is_here(without=leader):
             return
         led = leader.replica.epoch, leader.replica.node.term
-        names = [node.id for node in self.nodes() if node is not leader]
-        self.network.severed |= {(name, leader.id) for name in names}
+        self.network.deaf = leader.id
         self.world.counts["leader stays deaf"] += 1
         self.world.say(f"{leader.id} leads and hears nobody from now on")
 
@@ -292,7 +291,7 @@ class Room:
 
         if not self._wait(another):
             raise Violation("convergence", f"{leader.id} leads on and hears nobody")
-        self.network.severed.clear()
+        self.network.deaf = None
 
     def converge(self) -> None:
         """Within ten election timeouts all is answered, and all replicas are equal.

@@ -45,16 +45,22 @@ class EndlessError(Exception):
 class Timer:
     """A planned event, as asyncio's handles: it can be cancelled."""
 
-    __slots__ = ("arguments", "callback", "when")
+    __slots__ = ("arguments", "at", "callback", "process")
 
-    def __init__(self, when: float, callback: Callable[..., object], arguments: Any) -> None:
-        self.when = when
+    def __init__(self, at: float, callback: Callable[..., object], arguments: Any) -> None:
+        self.at = at
+        """Milliseconds of the world's time."""
+        self.process: Process | None = None
         self.callback: Callable[..., object] | None = callback
         self.arguments = arguments
 
     def cancel(self) -> None:
         """Do nothing when the time comes."""
         self.callback = None
+
+    def when(self) -> float:
+        """Seconds of its process's clock, as asyncio's handles have it."""
+        return (self.at - (self.process.lag if self.process else 0.0)) / 1000
 
 
 class World:
@@ -183,11 +189,15 @@ class Process:
 
     def call_at(self, when: float, callback: Callable[..., object], *arguments: Any) -> Timer:
         """As asyncio's loop has it."""
-        return self.world.at(when * 1000 + self.lag, self.do, callback, *arguments)
+        timer = self.world.at(when * 1000 + self.lag, self.do, callback, *arguments)
+        timer.process = self
+        return timer
 
     def call_later(self, delay: float, callback: Callable[..., object], *arguments: Any) -> Timer:
         """As asyncio's loop has it."""
-        return self.world.after(delay * 1000, self.do, callback, *arguments)
+        timer = self.world.after(delay * 1000, self.do, callback, *arguments)
+        timer.process = self
+        return timer
 
     # --- life -----------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from ftweb.cli.commands import cli
-from tests.simulation.planted.bugs import BUGS
+from tests.simulation.planted.leaders import BUGS
 
 
 def simulate(*arguments: str) -> Any:
@@ -54,7 +54,7 @@ def test_a_violation_is_named_made_small_and_replayed(
 ) -> None:
     monkeypatch.setattr("ftweb.simulation.shrink.BUDGET", 40)
     BUGS["repeated_requests_run_again"].plant(monkeypatch)
-    done = simulate("--schedules", "2", "--seed", "0", "--json")
+    done = simulate("--schedules", "12", "--seed", "0", "--jobs", "1", "--json")
     assert done.exit_code == 1
     report = json.loads(done.stdout)
     assert report["violations"][0]["invariant"] == "exactly once"
@@ -84,3 +84,23 @@ def test_an_app_without_simulation_says_what_to_do(tmp_path: Path) -> None:
     done = simulate("--app", str(tmp_path))
     assert done.exit_code == 1
     assert "@requests" in str(done.exception)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "applies_before_commit",
+        "outbox_released_again_with_a_new_host",
+        "replies_cached_by_serial_only",
+        "reply_before_commit",
+        "sessions_left_out_of_snapshots",
+    ],
+)
+def test_with_a_bug_in_place_it_names_the_invariant(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ftweb.simulation.shrink.BUDGET", 1)
+    BUGS[name].plant(monkeypatch)
+    done = simulate("--schedules", "20", "--seed", "1", "--jobs", "1", "--json")
+    assert done.exit_code == 1
+    assert json.loads(done.stdout)["violations"][0]["invariant"] in BUGS[name].caught_by

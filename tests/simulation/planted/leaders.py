@@ -23,7 +23,9 @@ from ftweb.core.replication import Replication
 from ftweb.relay.relay import Relay
 from ftweb.relay.wire import Prepared
 from ftweb.simulation.plan import Plan, short_reigns
-from tests.simulation.planted.bugs import Patch, bug, torn
+from tests.simulation.planted.bugs import BUGS, Patch, bug, torn
+
+__all__ = ["BUGS"]
 
 UNSAFE = ("leader completeness", "state machine safety", "election safety", "exactly once")
 """What two histories lead to, one way or the other."""
