@@ -12,11 +12,12 @@ import asyncio
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 
-from tests.e2e.classroom import ROOT, Classroom, Tab, classroom
+from tests.e2e.classroom import ROOT, Classroom, FurtherBridge, Tab, classroom
 
 IMAGES = ROOT / "docs" / "images" / "states"
 
 QUESTION = "Why does a heavier pendulum swing no faster?"
+PHONES = ("phone1", "phone2", "phone3")
 SEEN = ("laptop", "phone1")
 OPTIONS = ["Air holds it back", "Weight cancels out", "The string stretches"]
 
@@ -97,11 +98,37 @@ async def offline(made: Classroom) -> None:
     await made.restore()
 
 
+async def provisional(made: Classroom) -> None:
+    """A second laptop has joined, and the network is cut: where most voters are not, an epoch of
+    its own begins. First two phones are there, with the second laptop; then the first laptop."""
+    second = FurtherBridge(made.lan.host("laptop2"), made.bridge)
+    await second.start()
+    try:
+        for away in ("phone2", "laptop"):
+            for tab in made.tabs.values():
+                await tab.until("s.bridges.length === 2 && !s.provisional", 60)
+                await tab.until("s.bridges.every(bridge => s.successors.includes(bridge))", 60)
+            hosts = {name: made.lan.host(name) for name in ("laptop", "laptop2", *PHONES)}
+            part = {"laptop"} if away == "laptop" else {"laptop2", "phone2", "phone3"}
+            made.lan.partition(
+                [host for name, host in hosts.items() if name in part],
+                [host for name, host in hosts.items() if name not in part],
+            )
+            await made.tabs[away].until("s.state === 'provisional'", 60)
+            await shoot("provisional", made.tabs[away])
+            made.lan.heal()
+            for tab in made.tabs.values():
+                await tab.until("s.state === 'connected'", 60)
+    finally:
+        second.kill()
+
+
 STATES: dict[str, Callable[[Classroom], Awaitable[None]]] = {
     "connected": connected,
     "taking-over": taking_over,
     "no-quorum": no_quorum,
     "offline": offline,
+    "provisional": provisional,
 }
 
 

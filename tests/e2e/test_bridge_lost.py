@@ -21,7 +21,8 @@ pytestmark = pytest.mark.asyncio
 async def two_laptops() -> AsyncIterator[tuple[Classroom, FurtherBridge]]:
     """A class at the first laptop's bridge; a second laptop has joined, and everybody knows."""
     async with classroom(APPS / "ledger") as made:
-        second = FurtherBridge(made.lan.host("laptop2"), made.bridge)
+        first = made.bridge
+        second = FurtherBridge(made.lan.host("laptop2"), first)
         await second.start()
         try:
             for tab in made.tabs.values():
@@ -30,6 +31,7 @@ async def two_laptops() -> AsyncIterator[tuple[Classroom, FurtherBridge]]:
             yield made, second
         finally:
             second.kill()
+            first.kill()
 
 
 async def _go_on(made: Classroom, phones: list[Tab], second: FurtherBridge, since: float) -> None:
