@@ -148,7 +148,7 @@ class Bridge:
 
 
 class FurtherBridge(Bridge):
-    """``ftweb bridge`` on another laptop, told where the first one is."""
+    """``ftweb bridge`` on another laptop, with the command that the first one printed."""
 
     def __init__(self, host: Host, first: Bridge) -> None:
         super().__init__(host, first.app, port=first.port)
@@ -156,9 +156,18 @@ class FurtherBridge(Bridge):
 
     def command(self) -> list[str | Path]:
         """See :meth:`Bridge.command`."""
-        token = self.first.presenter_url.partition("#presenter=")[2]
-        at = f"{self.first.host.address}:{self.first.port}"
-        return ["bridge", f"http://{at}/#presenter={token}"]
+        if self.info:
+            return ["bridge"]  # it has been here before: --data says it all
+        return ["bridge", str(self.first.info["bridge_command"]).split("'")[1]]
+
+    async def takes_part(self) -> None:
+        """Wait until its replica has joined the history of the first."""
+
+        async def joined() -> bool:
+            mine, its = await self.healthz(), await self.first.healthz()
+            return bool(mine["epoch"] == its["epoch"] and mine["host"] == its["host"])
+
+        await until(joined)
 
 
 class Tab:
