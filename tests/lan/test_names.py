@@ -1,4 +1,4 @@
-"""The server's name after its laptop's death, as seen by an mDNS implementation that is not ours."""
+"""The server's name after its laptop's death, as an mDNS implementation not ours sees it."""
 
 from __future__ import annotations
 
