@@ -111,6 +111,7 @@ class ClientSession:
         self._route: tuple[int, int, str] | None = None
         """(epoch, term, host) that this socket's requests go to; None while there is none."""
         self._last_message = (0, 0)
+        self._epoch = 0
         self._last_outcome = 0
         self._provisional: dict[int, tuple[Any, frames.Reply]] = {}
         self._resyncing = False
@@ -303,8 +304,10 @@ class ClientSession:
             self._send_all(now)
 
     def _status_came(self, status: frames.Status, now: float) -> None:
-        if self.status is not None and status.epoch != self.status.epoch:
-            # Another history: its log indexes say nothing about those seen before.
+        if status.epoch not in (0, self._epoch):
+            # Another history: its log indexes say nothing about those seen before. (0 is none: the
+            # bridge has just been started, and hears of the group's in a moment.)
+            self._epoch = status.epoch
             self._last_message = (0, 0)
             self._last_outcome = 0
             self._expired_session = 0
@@ -379,7 +382,7 @@ class ClientSession:
         self._session = self._session_asked_at = None
         self._expired_session = 0
         self._last_message = (0, 0)
-        self._last_outcome = 0
+        self._last_outcome = self._epoch = 0
         self._provisional.clear()
 
     def _fail_sent(self, failure: frames.Failure) -> None:

@@ -373,7 +373,9 @@ export class Runtime {
         this.enter(frame.epoch);
         if (!isTab(this.status.known.via) || frame.bridges.length > 0) this.learn(frame.bridges);
         // Its node would have to go back: it never hears of the bridge's history (see nodes.ts).
-        if (!this.status.known.heard && this.nodes.epoch > frame.epoch) this.nodes.renew();
+        if (!this.status.known.heard && frame.epoch > 0 && this.nodes.epoch > frame.epoch) {
+          this.nodes.renew();
+        }
         this.status.learn({ status: frame, heard: true });
         this.session.status(frame, this.now());
         this.peers.learn({ epoch: this.nodes.epoch || frame.epoch, successors: this.tabs(frame) });
@@ -404,7 +406,8 @@ export class Runtime {
 
   /** Another history has begun: its log indexes say nothing about those seen before. */
   private enter(epoch: number): void {
-    if (epoch === this.epoch) return;
+    // 0 is none: the bridge has just been started, and hears of the group's in a moment.
+    if (epoch === this.epoch || epoch === 0) return;
     if (this.epoch > 0) this.forgetMessages();
     this.epoch = epoch;
     this.session.enter(epoch);

@@ -118,7 +118,7 @@ export class Session {
   }
 
   status(status: Status, now: number): void {
-    this.enter(status.epoch);
+    if (status.epoch > 0) this.enter(status.epoch);
     const route =
       status.host === null ? undefined : `${status.epoch} ${status.term} ${status.host}`;
     if (route === this.route) return;

@@ -227,6 +227,20 @@ test("a new epoch may number its sessions lower than the one that expired", () =
   assert.match(sent(session), /3:2\/1$/);
 });
 
+test("a bridge that knows no epoch yet has not begun another", () => {
+  const session = opened();
+  session.request(1, "a", LIMIT, 0);
+  session.replied({ ...reply(1, "yes"), provisional: true }, 0);
+  const outcome = { type: "outcome", index: 30, serial: 1, payload: "no", error: null } as const;
+  session.outcome(outcome, 0);
+  session.status(status(0, 0, null), 0);
+  session.request(2, "b", LIMIT, 0);
+  session.replied({ ...reply(2, "yes"), provisional: true }, 0);
+  session.drain();
+  session.outcome({ ...outcome, serial: 2 }, 0);
+  assert.deepEqual(session.drain().turned, [], "seen before, by its index");
+});
+
 test("one request too many is refused at once and takes no serial", () => {
   const session = opened();
   for (let id = 1; id <= LIMIT + 1; id++) session.request(id, id, LIMIT, 0);
