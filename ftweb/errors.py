@@ -39,6 +39,13 @@ CODES: Final[dict[str, str]] = {
     "same_bridge": "That bridge is this one, or has a copy of its data directory (4409).",
     "node_id_in_use": "That node id is taken by another connection.",
     "epoch_over": "Another history has taken the place of this node's; a new node is needed.",
+    # HTTP answered by a tab or a page
+    "upload_stalled": "The body of an HTTP request did not come in time (HTTP 408).",
+    "no_host": "No tab hosts the app, or it died with the request; try again (HTTP 503).",
+    "host_failed": "The tab that hosts broke off before it answered (HTTP 502).",
+    "host_silent": "The tab that hosts did not answer in time (HTTP 504).",
+    "name_taken": "A page publishes a server of that name at this bridge already.",
+    "too_many_servers": "Pages publish as many servers at this bridge as it has room for.",
     # requests
     "session_expired": "The session was dropped after long silence; the request was not run again.",
     "serial_acknowledged": "The client had already acknowledged the reply to this serial.",

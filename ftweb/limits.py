@@ -370,6 +370,9 @@ as gateways usually wait: an app may hold a request until there is news."""
 HTTP_HOST_SECONDS: Final = 5.0
 """How long a request waits for a tab that hosts; then 503. A takeover takes about a second."""
 
+PAGE_SERVERS: Final = 16
+"""Servers that pages may publish at one bridge. Each has a port and announcements of its own."""
+
 HTTP_MOVED_SECONDS: Final = 2.0
 """When another tab hosts, a former host from which nothing came for so long is given up: frozen
 tabs keep their sockets open."""

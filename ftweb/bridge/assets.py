@@ -5,7 +5,7 @@ path                               caching
 =================================  ==========================================================
 ``/ftweb/runtime/<build>/<file>``  one year, immutable: the build is part of the address
 ``/ftweb/bundle/<sha256>.zip``     one year, immutable: so is the content's hash
-``/ftweb/client.js``               ``no-cache`` with a strong ETag: 304 when unchanged
+``/ftweb/client.js``, ``flyweb.js``  ``no-cache`` with a strong ETag: 304 when unchanged
 ``/ftweb/files.js``                the same
 ``/ftweb/host`` and its files      the same (:mod:`ftweb.bridge.hostpage`)
 pages of the app                   the same
@@ -139,7 +139,7 @@ class Assets:
                 gzipped=packed.read_bytes() if packed.is_file() else None,
             )
             self._table[self.runtime_url + name] = asset
-            if name in ("client.js", "files.js"):
+            if name in ("client.js", "files.js", "flyweb.js"):
                 self._table[f"/ftweb/{name}"] = Asset.of(
                     name, body, cache=REVALIDATE, gzipped=asset.gzipped
                 )

@@ -25,8 +25,8 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any, Final
 
-from ftweb.bridge.channels import LOST, Channels, Stream
-from ftweb.bridge.opening import opening
+from ftweb.bridge.channels import LOST, Stream
+from ftweb.bridge.opening import Hosts, opening
 from ftweb.bridge.refusals import refuse
 from ftweb.bridge.resuming import Progress
 from ftweb.bridge.security import Receive, Scope, Send
@@ -64,7 +64,7 @@ class Forwarder:
         channels: finds the host.
     """
 
-    def __init__(self, channels: Channels) -> None:
+    def __init__(self, channels: Hosts) -> None:
         self._channels = channels
         self._open: Counter[str] = Counter()
 
@@ -106,7 +106,7 @@ class _Request:
     """One request, over as many hosts as it takes."""
 
     def __init__(
-        self, channels: Channels, scope: Scope, receive: Receive, send: Send, window: int
+        self, channels: Hosts, scope: Scope, receive: Receive, send: Send, window: int
     ) -> None:
         self._channels = channels
         self._scope = scope

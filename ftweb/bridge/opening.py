@@ -1,9 +1,25 @@
-"""A request as the tab is told of it."""
+"""A request as the tab is told of it, and who finds the tab."""
 
 from __future__ import annotations
 
+from typing import Protocol
+
+from ftweb.bridge.channels import Channel, Stream
 from ftweb.bridge.security import Scope
 from ftweb.flyweb import wire
+
+
+class Hosts(Protocol):
+    """Finds who answers (:class:`ftweb.bridge.channels.Channels`)."""
+
+    async def host(self, seconds: float) -> Channel | None:
+        """Wait for the host's channel; None if there is none in time."""
+
+    def is_host(self, stream: Stream) -> bool:
+        """Whether a stream leads to who hosts now."""
+
+    async def changes(self) -> None:
+        """Wait until another one may host."""
 
 
 def opening(scope: Scope, *, window: int, headers: wire.Headers | None = None) -> wire.Open:

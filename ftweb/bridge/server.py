@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import logging
 import random
 import secrets
@@ -25,7 +24,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import uvicorn
 from starlette.applications import Starlette
 from starlette.routing import Mount, Route, WebSocketRoute
 
@@ -42,16 +40,17 @@ from ftweb.bridge.forwarding import Forwarder
 from ftweb.bridge.front import Front
 from ftweb.bridge.group import Group
 from ftweb.bridge.linking import LINK_PATH
+from ftweb.bridge.listening import Server, listen, serving, uvicorn_config
 from ftweb.bridge.mirror import Mirror
+from ftweb.bridge.page_servers import PageServers
 from ftweb.bridge.publishing import host_name
 from ftweb.bridge.security import AllowedHosts, Guard
 from ftweb.bridge.sockets import Sockets
 from ftweb.bridge.storage import DATABASE_FILE, SqliteStorage
-from ftweb.bridge.wire import BoundedHttp, BoundedWebSocket
 from ftweb.core import NodeId
 from ftweb.driver import Clock, Driver
 from ftweb.errors import FtwebError
-from ftweb.limits import FRAME_BYTES, HTTP_CONCURRENCY, HTTP_HEADER_BYTES, UNSENT_BYTES
+from ftweb.limits import HTTP_CONCURRENCY
 from ftweb.relay.connection import Registry
 from ftweb.relay.here import Here, Hosting
 from ftweb.relay.meeting import Meeting
@@ -59,9 +58,6 @@ from ftweb.relay.relay import Relay
 from ftweb.storage import Switching
 
 _log = logging.getLogger(__name__)
-
-STOP_SECONDS = 5
-"""How long downloads that are still under way may take once the bridge stops."""
 
 DESCRIPTORS = 2 * HTTP_CONCURRENCY
 """Open files wanted: one per connection, and some. Many systems allow only 1,024 at first."""
@@ -102,7 +98,7 @@ async def serve(config: BridgeConfig, *, on_ready: Callable[[Started], None]) ->
     assets = Assets(runtime_dir=config.runtime_dir or find_runtime(), bundle=bundle)
     async with contextlib.AsyncExitStack() as stack:
         storage = stack.enter_context(SqliteStorage(config.data_dir / DATABASE_FILE))
-        listener = stack.enter_context(_listen(config.host, config.port))
+        listener = stack.enter_context(listen(config.host, config.port))
         port: int = listener.getsockname()[1]
         genesis = Genesis(
             guid=config.guid,
@@ -231,11 +227,19 @@ class _Bridge:
             hosts=self._hosts,
             state=lambda: self._driver.machine.state,
         )
+        self._page_servers = PageServers(
+            identity=config.identity,
+            listen=lambda: listen(config.host, 0),
+            serve=serving,
+            mdns=config.mdns,
+            interfaces=config.mdns_interfaces,
+        )
         own = Starlette(
             routes=[
                 Route("/healthz", health.endpoint(self._report), methods=["GET"]),
                 WebSocketRoute("/ftweb/socket", self._sockets),
                 WebSocketRoute("/ftweb/http", self._channels),
+                WebSocketRoute("/ftweb/publish", self._page_servers),
                 WebSocketRoute(LINK_PATH, self._group.endpoint),
                 Mount("/ftweb/files", app=self._files),
                 Mount("/", app=assets),
@@ -254,7 +258,7 @@ class _Bridge:
     async def run(self, listener: socket.socket, on_ready: Callable[[Started], None]) -> None:
         """Serve on a listening socket until told to stop."""
         stop = asyncio.Event()
-        server = _Server(_uvicorn_config(self._app))
+        server = Server(uvicorn_config(self._app))
         with _stop_on_signals(stop):
             async with asyncio.TaskGroup() as tasks:
                 replica = tasks.create_task(self._replica(), name="replica")
@@ -270,6 +274,7 @@ class _Bridge:
                     group.cancel()
                     await asyncio.wait([group])  # the mDNS goodbye
                     self._channels.close()
+                    self._page_servers.close()
                     await self._sockets.close()
                     watch.cancel()
                     files.cancel()
@@ -324,67 +329,6 @@ class _Bridge:
             failed=self._replica_ended or self._driver.status.failed,
             storage_failed=self._storage.failed,
         )
-
-
-class _Server(uvicorn.Server):
-    """Leaves signals to us: uvicorn would raise them again, and the exit status would be wrong."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-
-def _uvicorn_config(app: Any) -> uvicorn.Config:
-    return uvicorn.Config(
-        app,
-        http=BoundedHttp,
-        ws=BoundedWebSocket,
-        ws_max_size=FRAME_BYTES,
-        ws_ping_interval=None,  # a frozen tab answers these; the protocol has pings of its own
-        ws_per_message_deflate=False,  # see ftweb.bridge.wire
-        lifespan="off",
-        log_config=None,
-        log_level="error",  # it warns of every malformed request, and anybody may send those
-        access_log=False,
-        proxy_headers=False,  # nobody may say where a connection comes from but the connection
-        server_header=False,
-        limit_concurrency=HTTP_CONCURRENCY,
-        h11_max_incomplete_event_size=HTTP_HEADER_BYTES,
-        timeout_graceful_shutdown=STOP_SECONDS,
-    )
-
-
-@contextlib.contextmanager
-def _listen(host: str, port: int) -> Iterator[socket.socket]:
-    """Take the port, so that its being in use is known before anything starts."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # With the protocol named: asyncio switches Nagle's algorithm off only on sockets that say TCP,
-    # and accepted ones say what their listener says. With it on, small frames wait for the other
-    # side's delayed acknowledgement, 40 ms a hop.
-    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if hasattr(socket, "TCP_NOTSENT_LOWAT"):  # accepted sockets inherit it
-            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
-        try:
-            listener.bind((host, port))
-            listener.listen(2048)
-        except OSError as error:
-            if error.errno == errno.EADDRINUSE:
-                raise FtwebError(
-                    f"Another program listens on port {port}. Stop it, or choose another port"
-                    " (--port).",
-                    code="port_in_use",
-                ) from error
-            raise FtwebError(
-                f"Cannot listen on {host} port {port}: {error.strerror or error}. Choose another"
-                " address or port (--host, --port).",
-                code="cannot_listen",
-            ) from error
-        listener.setblocking(False)
-        yield listener
-    finally:
-        listener.close()
 
 
 @contextlib.contextmanager

@@ -13,8 +13,8 @@ import contextlib
 from collections.abc import MutableMapping
 from typing import Any, Final
 
-from ftweb.bridge.channels import LOST, Channels, Stream
-from ftweb.bridge.opening import opening
+from ftweb.bridge.channels import LOST, Stream
+from ftweb.bridge.opening import Hosts, opening
 from ftweb.bridge.refusals import refuse
 from ftweb.bridge.security import Receive, Scope, Send
 from ftweb.flyweb import wire
@@ -28,7 +28,7 @@ _CLIENT: Final = -1
 
 
 async def serve_websocket(
-    channels: Channels, scope: Scope, receive: Receive, send: Send, window: int
+    channels: Hosts, scope: Scope, receive: Receive, send: Send, window: int
 ) -> None:
     """Serve one WebSocket of a client.
 
@@ -62,7 +62,7 @@ async def serve_websocket(
             stream.end()
 
 
-async def _answer(stream: Stream, channels: Channels) -> wire.Frame | None:
+async def _answer(stream: Stream, channels: Hosts) -> wire.Frame | None:
     """The tab's yes or no; None if it should be asked elsewhere."""
     try:
         async with asyncio.timeout(HTTP_HEAD_SECONDS):

@@ -5,8 +5,8 @@ the rules of ASGI, so that an app cannot tell where it runs:
 
 1. ``receive`` gives the body as it comes, then waits until the client is gone or the response is
    complete, and says ``http.disconnect``. The first call asks a client that waits to be asked.
-2. ``send`` waits for the client to take what was sent. It always gives the event loop a turn, so a
-   download does not stand in the way of consensus, which runs in the same thread.
+2. ``send`` waits for the client to take what was sent, and gives the event loop a turn when much
+   was: a download must not stand in the way of consensus, which runs in the same thread.
 3. A response to HEAD has no body, whatever the app sends.
 4. A body that is longer or shorter than its ``content-length`` is the app's error, and the client
    sees a broken connection, never a wrong length.
@@ -205,7 +205,7 @@ class HttpExchange:
         if not more:
             self._complete = True
             self._over.set()
-        await asyncio.sleep(0)
+        await self._sender.breathe()
 
     def _start(self, message: Message) -> None:
         headers = [(bytes(name), bytes(value)) for name, value in message.get("headers", ())]

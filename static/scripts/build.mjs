@@ -32,10 +32,11 @@ const options = {
   logLevel: /** @type {const} */ ("warning"),
 };
 
-/** @type {(name: string, define?: Record<string, string>) => Promise<{file: string, contents: Uint8Array}>} */
-async function bundle(name, define = {}) {
+/** @type {(name: string, define?: Record<string, string>, format?: "esm" | "iife") => Promise<{file: string, contents: Uint8Array}>} */
+async function bundle(name, define = {}, format = options.format) {
   const { outputFiles } = await build({
     ...options,
+    format,
     entryPoints: [join("static", "src", `${name}.ts`)],
     define,
   });
@@ -53,9 +54,11 @@ for (const { file, contents } of inFolder) {
 }
 hash.update(process.env["FTWEB_RUNTIME_HASH"] ?? "");
 const id = hash.digest("hex").slice(0, 16);
-const entries = await Promise.all(
-  ["client", "files"].map((name) => bundle(name, { FTWEB_BUILD: JSON.stringify(id) })),
-);
+const entries = await Promise.all([
+  ...["client", "files"].map((name) => bundle(name, { FTWEB_BUILD: JSON.stringify(id) })),
+  // FlyWeb's pages have it in a plain script tag, so that it is there before their own scripts run.
+  bundle("flyweb", {}, "iife"),
+]);
 
 await mkdir(dist, { recursive: true });
 await Promise.all(

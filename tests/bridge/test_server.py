@@ -20,7 +20,7 @@ import pytest
 from ftweb import frames
 from ftweb.bridge import BridgeConfig, browse, serve
 from ftweb.bridge import wire as wire_module
-from ftweb.bridge.server import _listen
+from ftweb.bridge.listening import listen
 from ftweb.bridge.storage import DATABASE_FILE
 from ftweb.epochs import generation_of
 from ftweb.errors import AppLoadError, FtwebError, StorageError
@@ -466,7 +466,7 @@ def test_descriptors_are_raised() -> None:
 async def test_small_frames_are_sent_at_once() -> None:
     """Nagle's algorithm is off on accepted sockets: with it a vote waits 40 ms at each hop."""
     accepted: asyncio.Queue[asyncio.StreamWriter] = asyncio.Queue()
-    with _listen("127.0.0.1", 0) as listener:
+    with listen("127.0.0.1", 0) as listener:
         server = await asyncio.start_server(
             lambda _, writer: accepted.put_nowait(writer), sock=listener
         )

@@ -1,0 +1,176 @@
+"""A page written for FlyWeb publishes a server; another host of the LAN is its client."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import subprocess
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import Page, async_playwright
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.typing import Subprotocol
+
+from tests.e2e.classroom import APPS, Bridge, until
+from tests.lan.browsers import LAPTOP, Device
+from tests.lan.lan import Host, Lan
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@dataclass
+class Setting:
+    """A LAN, a bridge with the page, and a browser."""
+
+    lan: Lan
+    bridge: Bridge
+    device: Device
+
+
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def setting() -> AsyncIterator[Setting]:
+    with Lan() as lan:
+        laptop = lan.host("laptop")
+        made = Setting(lan, Bridge(laptop, APPS / "board"), Device(laptop, "laptop", LAPTOP))
+        async with async_playwright() as playwright:
+            await made.bridge.start()
+            await made.device.start(playwright)
+            yield made
+            await made.device.stop()
+            await made.bridge.stop()
+
+
+class Board:
+    """The page, and its server as others see it."""
+
+    def __init__(self, setting: Setting, page: Page) -> None:
+        self.lan = setting.lan
+        self.bridge = setting.bridge
+        self.page = page
+        self.port = 0
+
+    @property
+    def outsider(self) -> Host:
+        return self.lan.host("outsider")
+
+    @property
+    def address(self) -> str:
+        return self.bridge.host.address
+
+    async def state(self) -> str:
+        return await self.page.inner_text("#state")
+
+    async def answer(self, button: str) -> None:
+        """Click *Publish*, then answer the question."""
+        await self.page.click("#publish")
+        await self.page.get_by_test_id(button).click()
+
+    async def publish(self) -> None:
+        await self.answer("allow")
+        await until(self._published)
+
+    async def _published(self) -> bool:
+        self.port = int(
+            await self.page.evaluate(
+                "typeof server === 'object' && server ? Number(new URL(server.origin).port) : 0"
+            )
+            or 0
+        )
+        return (await self.state()).startswith("published") and self.port > 0
+
+    async def curl(self, *words: str) -> tuple[int, str]:
+        base = f"http://{self.address}:{self.port}"
+        command = ["curl", "-sS", *(word.replace("URL", base) for word in words)]
+        process = self.outsider.popen(*command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        said, _ = await asyncio.to_thread(process.communicate, timeout=20)
+        return process.returncode, said
+
+    async def socket(self, path: str) -> ClientConnection:
+        made = await asyncio.to_thread(self.outsider.connect, self.address, self.port)
+        made.setblocking(False)
+        url = f"ws://{self.address}:{self.port}{path}"
+        offered = [Subprotocol("other"), Subprotocol("board")]
+        return await connect(url, sock=made, subprotocols=offered, compression=None)
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def board(setting: Setting) -> AsyncIterator[Board]:
+    page = await setting.device.open(setting.bridge.presenter_url)
+    yield Board(setting, page)
+    await page.close()
+
+
+async def test_a_person_is_asked_and_may_refuse(board: Board) -> None:
+    await board.answer("refuse")
+    await until(lambda: _is(board, "failed: NotAllowedError"))
+
+
+async def _is(board: Board, text: str) -> bool:
+    return await board.state() == text
+
+
+async def test_pages_and_messages_over_http(board: Board) -> None:
+    await board.publish()
+    assert await board.state() == "published Message board at /board"
+    said = await board.curl("-i", "-d", "hello <b>", "URL/messages")
+    assert said[1].startswith("HTTP/1.1 201")
+    assert re.search("(?mi)^x-board: 1\r?$", said[1])
+    assert re.search("(?mi)^content-length: 1\r?$", said[1])
+    assert "<li>hello &#60;b>" in (await board.curl("URL/"))[1]
+    assert await board.page.inner_text("#messages") == "hello <b>"
+    headers: list[Any] = json.loads((await board.curl("-H", "Cookie: a=b", "URL/headers"))[1])
+    assert ["cookie", "a=b"] in headers
+    assert (await board.curl("URL/slow"))[1] == "0\n1\n2\n3\n4\n"
+    assert (await board.curl("URL/large"))[1] == "x" * 5_000_000
+    for path, status in (("/broken", "500"), ("/silent", "500"), ("/nothing", "404")):
+        wanted = ["-o", "/dev/null", "-w", "%{http_code}", f"URL{path}"]
+        assert (await board.curl(*wanted))[1] == status
+    assert (await board.curl("-I", "URL/"))[1].startswith("HTTP/1.1 404")  # its own answer to HEAD
+
+
+async def test_a_websocket_both_ways(board: Board) -> None:
+    await board.publish()
+    socket = await board.socket("/live")
+    assert socket.subprotocol == "board"
+    assert json.loads(await socket.recv()) == {"welcome": 0, "refused": "InvalidAccessError"}
+    await socket.send("héllo")
+    assert json.loads(await socket.recv()) == {"text": "héllo", "count": 1}
+    await socket.send("leave")
+    with pytest.raises(ConnectionClosed) as closed:
+        await socket.recv()
+    assert closed.value.rcvd is not None
+    assert (closed.value.rcvd.code, closed.value.rcvd.reason) == (3001, "you asked")
+    with pytest.raises(InvalidStatus) as refused:
+        await board.socket("/elsewhere")
+    assert refused.value.response.status_code == 404
+
+
+async def test_a_name_is_published_once(board: Board) -> None:
+    await board.publish()
+    again = await board.page.evaluate(
+        "navigator.publishServer('Message board').then(() => 'yes', error => error.name)"
+    )
+    assert again == "InvalidStateError"
+
+
+async def test_it_goes_with_its_page(board: Board) -> None:
+    await board.publish()
+    await board.page.goto("about:blank")
+
+    async def gone() -> bool:
+        return (await board.curl("-m", "2", "URL/"))[0] == 7
+
+    await until(gone)
+
+
+async def test_closing_it_is_told(board: Board) -> None:
+    await board.publish()
+    await board.page.evaluate("server.close()")
+    await until(lambda: _is(board, "closed"))
+    await board.publish()
