@@ -289,7 +289,7 @@ export class Link {
       if (this.loads(now)) this.ping();
       else this.giveUp();
     } else {
-      if (!this.loads(now) && !this.dialer.dialing) this.dial("lost");
+      if (!this.loads(now) && !this.dialer.dialing) this.dial("silent");
       const due = pingedAt + PONG_MS;
       this.cancel = this.clock.after(due - now, () => this.judge(due));
     }

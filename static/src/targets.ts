@@ -9,7 +9,8 @@
  * 2. The others are those that the last `status` listed. They are kept when the link is lost: that
  *    is when they are needed.
  * 3. After a loss the bridge that was used is tried first, once: mostly only the socket was lost.
- *    Then the others. A bridge that asked us to move is tried last.
+ *    Then the others. A bridge that is silent, or asked us to move, is tried last: a silent one's
+ *    socket is still there, should it speak again.
  * 4. Who must move chooses by chance, with the chances that leave all bridges with as many
  *    clients: everybody who lost the same bridge chooses by the same list in the same moment.
  * 5. A bridge may have several addresses; each round tries the next one of each.
@@ -46,8 +47,10 @@ export function isTab(name: string | undefined): boolean {
 export type Occasion =
   /** The page has just been opened, or is back. */
   | "start"
-  /** The socket was lost, or is silent. */
+  /** The socket was lost. */
   | "lost"
+  /** It is there, and nothing comes. */
+  | "silent"
   /** The bridge asked us to go elsewhere. */
   | "move"
   /** A whole round has failed. */
@@ -131,12 +134,15 @@ export class Bridges implements Targets {
     const last = present === undefined || elsewhere ? this.home : present.name;
     const others = this.others(last);
     if (last !== this.home) others.push(this.home);
-    const origins = occasion === "move" ? [...others, last] : [last, ...others];
+    const elsewhereFirst = occasion === "move" || occasion === "silent";
+    const origins = elsewhereFirst ? [...others, last] : [last, ...others];
     // After a whole round that failed nothing speaks for the one that was used.
     if (occasion === "again") origins.push(...origins.splice(0, this.rounds % origins.length));
     this.rounds += 1;
     const bridges = [...new Set(origins)].map((origin) => new Origin(origin, this.open));
-    return elsewhere && occasion === "lost" ? [...further, ...bridges] : [...bridges, ...further];
+    return elsewhere && (occasion === "lost" || occasion === "silent")
+      ? [...further, ...bridges]
+      : [...bridges, ...further];
   }
 
   /** Which of its addresses to try in this round. */

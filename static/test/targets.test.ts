@@ -67,9 +67,10 @@ test("the bridge that was lost first, then the others; not under its second name
   assert.deepEqual(names("lost", home), [HOME, B.urls[0]]);
 });
 
-test("a bridge that sends us away is tried last", () => {
+test("a bridge that sends us away, or is silent, is tried last", () => {
   const { names, home } = atHome(A, B);
   assert.deepEqual(names("move", home), [B.urls[0], HOME]);
+  assert.deepEqual(names("silent", home), [B.urls[0], HOME]);
 });
 
 test("elsewhere, home is still known", () => {

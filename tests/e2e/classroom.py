@@ -404,3 +404,23 @@ async def classroom(
             Classroom(lan, playwright, app, phones=phones, options=options, others=others) as made,
         ):
             yield made
+
+
+@contextlib.asynccontextmanager
+async def two_laptops(
+    app: Path = VOTING, *, phones: int = 3
+) -> AsyncIterator[tuple[Classroom, FurtherBridge]]:
+    """A class at the first laptop's bridge; a second laptop has joined, and everybody knows."""
+    async with classroom(app, phones=phones) as made:
+        first = made.bridge
+        second = FurtherBridge(made.lan.host("laptop2"), first)
+        try:
+            await second.start()
+            for tab in made.tabs.values():
+                await tab.until("s.bridges.length === 2")
+                await tab.until("s.bridges.every(bridge => s.successors.includes(bridge))", 60)
+            yield made, second
+        finally:
+            for bridge in (second, first):
+                if bridge.process is not None:
+                    bridge.kill()

@@ -6,32 +6,12 @@ Figures are taken by benchmarks; the bounds here are generous: other work may sh
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import AsyncIterator
-
 import pytest
 
-from tests.e2e.classroom import APPS, Classroom, FurtherBridge, Tab, classroom
+from tests.e2e.classroom import APPS, Classroom, FurtherBridge, Tab, two_laptops
 from tests.e2e.ledger import voting
 
 pytestmark = pytest.mark.asyncio
-
-
-@contextlib.asynccontextmanager
-async def two_laptops() -> AsyncIterator[tuple[Classroom, FurtherBridge]]:
-    """A class at the first laptop's bridge; a second laptop has joined, and everybody knows."""
-    async with classroom(APPS / "ledger") as made:
-        first = made.bridge
-        second = FurtherBridge(made.lan.host("laptop2"), first)
-        await second.start()
-        try:
-            for tab in made.tabs.values():
-                await tab.until("s.bridges.length === 2")
-                await tab.until("s.bridges.every(bridge => s.successors.includes(bridge))", 60)
-            yield made, second
-        finally:
-            second.kill()
-            first.kill()
 
 
 async def _go_on(made: Classroom, phones: list[Tab], second: FurtherBridge, since: float) -> None:
@@ -44,7 +24,7 @@ async def _go_on(made: Classroom, phones: list[Tab], second: FurtherBridge, sinc
 
 
 async def test_the_first_laptop_is_killed() -> None:
-    async with two_laptops() as (made, second):
+    async with two_laptops(APPS / "ledger") as (made, second):
         phones = made.phone_tabs
         async with voting(made, phones) as outcome:
             killed = await made.kill_browser(made.presenter)
@@ -57,7 +37,7 @@ async def test_the_first_laptop_is_killed() -> None:
 
 async def test_the_first_laptops_network_is_gone() -> None:
     """Nothing is told to anybody: frames just vanish."""
-    async with two_laptops() as (made, second):
+    async with two_laptops(APPS / "ledger") as (made, second):
         phones = made.phone_tabs
         async with voting(made, phones, interval=100) as outcome:
             cut = await phones[0].page.evaluate("performance.timeOrigin + performance.now()")
@@ -71,7 +51,7 @@ async def test_the_first_laptops_network_is_gone() -> None:
 
 async def test_only_the_bridge_is_killed_and_the_tabs_that_it_served_stay() -> None:
     """Also the laptop's own tab goes over; it keeps its replica, which needs no second boot."""
-    async with two_laptops() as (made, second):
+    async with two_laptops(APPS / "ledger") as (made, second):
         tabs = list(made.tabs.values())
         nodes = [(await tab.status())["nodeId"] for tab in tabs]
         async with voting(made, made.phone_tabs) as outcome:
