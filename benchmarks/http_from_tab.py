@@ -1,0 +1,183 @@
+"""HTTP through a tab: downloads of the papers' sizes, also with hosts killed on the way, and JSON.
+
+The same Starlette application (``tests/flyweb/reference``) answers directly under uvicorn and in a
+Chromium tab behind a bridge; curl on the laptop asks both over loopback. Content is compared with
+what it must be, byte for byte.
+
+Baseline: uvicorn, before and after in the same run. ``--kill`` adds the downloads during which one
+browser, and then three, are killed: the client is a plain curl that knows nothing of that.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from _common import finish, machine, percentile, say, summary
+
+from tests.e2e.classroom import Classroom, until
+from tests.e2e.classroom import classroom as make_classroom
+from tests.lan.lan import Host
+
+REFERENCE = Path(__file__).resolve().parent.parent / "tests" / "flyweb" / "reference"
+
+SIZES = (223_000_000, 12_000_000, 49_000, 6_600)
+"""Of the paper on migrating downloads."""
+
+DIRECT_PORT = 9000
+
+
+class Measuring:
+    """One run's means: the class, uvicorn on the laptop, a folder for downloads."""
+
+    def __init__(self, classroom: Classroom, folder: Path) -> None:
+        self.classroom = classroom
+        self.laptop: Host = classroom.bridge.host
+        self.path = folder / "download"
+        self.tab_port = classroom.bridge.port
+
+    def content(self, size: int) -> bytes:
+        """What ``/large/SIZE`` is."""
+        sys.path.insert(0, str(REFERENCE))
+        import odd  # type: ignore[import-not-found]
+
+        pattern: bytes = odd.PATTERN
+        return (pattern * (size // len(pattern) + 1))[:size]
+
+    def start(self, port: int, size: int) -> subprocess.Popen[str]:
+        """A download that has begun."""
+        self.path.unlink(missing_ok=True)
+        url = f"http://localhost:{port}/large/{size}"
+        return self.laptop.popen("curl", "-sS", "--fail", "-o", self.path, url)
+
+    async def download(self, port: int, size: int) -> float:
+        """Milliseconds of one download by curl, as curl counts them."""
+        url = f"http://localhost:{port}/large/{size}"
+        words = ("curl", "-sS", "--fail", "-o", str(self.path), "-w", "%{time_total}", url)
+        told = await asyncio.to_thread(self.laptop.run, *words, timeout=120)
+        return float(told) * 1000
+
+    def right(self, size: int) -> bool:
+        """Whether what was downloaded is what it must be."""
+        return self.path.read_bytes() == self.content(size)
+
+    async def killed(self, size: int, kills: int) -> dict[str, Any]:
+        """A download during which so many hosts die, evenly spread."""
+        started = time.monotonic()
+        process = self.start(self.tab_port, size)
+        for number in range(1, kills + 1):
+            wanted = size * number // (kills + 1)
+
+            async def reached(wanted: int = wanted) -> bool:
+                return self.path.exists() and self.path.stat().st_size >= wanted
+
+            await until(reached, pause=0.001)
+            await self.classroom.kill_browser(await self.classroom.host_tab())
+        code = await asyncio.to_thread(process.wait, 120)
+        took = (time.monotonic() - started) * 1000
+        right = code == 0 and self.right(size)
+        await self.classroom.restore()
+        return {"milliseconds": round(took, 1), "kills": kills, "right": right}
+
+    def bridge_peak(self) -> int:
+        """Most memory that the bridge has had, in bytes."""
+        assert self.classroom.bridge.process is not None
+        status = Path(f"/proc/{self.classroom.bridge.process.pid}/status").read_text()
+        line = next(line for line in status.splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1]) * 1024
+
+    async def json(self, port: int, *, connections: int = 8, each: int = 150) -> dict[str, Any]:
+        """Requests a second for a small JSON route, over kept connections."""
+        times: list[float] = []
+        request = f"GET /cookies HTTP/1.1\r\nHost: localhost:{port}\r\n\r\n".encode()
+
+        async def ask() -> None:
+            made = await asyncio.to_thread(self.laptop.connect, "127.0.0.1", port)
+            reader, writer = await asyncio.open_connection(sock=made)
+            for _ in range(each):
+                before = time.perf_counter()
+                writer.write(request)
+                head = await reader.readuntil(b"\r\n\r\n")
+                assert head.startswith(b"HTTP/1.1 200"), head
+                assert await reader.readexactly(2) == b"{}"
+                times.append((time.perf_counter() - before) * 1000)
+            writer.close()
+
+        started = time.perf_counter()
+        await asyncio.gather(*(ask() for _ in range(connections)))
+        took = time.perf_counter() - started
+        return {
+            "requests_a_second": round(len(times) / took),
+            "p50": round(percentile(times, 50), 2),
+            "p99": round(percentile(times, 99), 2),
+        }
+
+
+async def measure(runs: int, *, kill: bool) -> tuple[dict[str, Any], bool]:
+    """Everything, in one run."""
+    before = machine()
+    ok = True
+    async with make_classroom(REFERENCE, phones=3 if kill else 0) as classroom:
+        measuring = Measuring(classroom, classroom.lan.directory)
+        uvicorn = classroom.bridge.host.popen(
+            *(sys.executable, "-m", "uvicorn", "--app-dir", REFERENCE, "odd:app"),
+            *("--http", "h11", "--log-level", "error", "--port", str(DIRECT_PORT)),
+        )
+        try:
+            await until(lambda: _answers(measuring))
+            files: dict[str, Any] = {}
+            for size in SIZES:
+                direct, through = [], []
+                for _ in range(runs):
+                    direct.append(await measuring.download(DIRECT_PORT, size))
+                    through.append(await measuring.download(measuring.tab_port, size))
+                    ok &= measuring.right(size)
+                files[str(size)] = {
+                    "direct": summary(direct),
+                    "through_the_tab": summary(through),
+                    "share_of_direct": round(min(direct) / min(through), 2),
+                }
+                say(f"{size} bytes: {files[str(size)]}")
+            json = {
+                "direct": await measuring.json(DIRECT_PORT),
+                "through_the_tab": await measuring.json(measuring.tab_port),
+            }
+            say(f"JSON: {json}")
+            killed = {}
+            for size, kills in ((SIZES[1], 1), (SIZES[0], 1), (SIZES[0], 3)) if kill else ():
+                one = killed[f"{size}, {kills}"] = await measuring.killed(size, kills)
+                ok &= bool(one["right"])
+                say(f"{size} bytes, {kills} killed: {one}")
+            peak = measuring.bridge_peak()
+        finally:
+            uvicorn.terminate()
+            uvicorn.wait()
+    result = {"machine": before, "files": files, "json": json, "bridge_peak_bytes": peak}
+    return {**result, **({"hosts_killed": killed} if kill else {})}, ok
+
+
+async def _answers(measuring: Measuring) -> bool:
+    try:
+        await measuring.download(DIRECT_PORT, 10)
+    except Exception:
+        return False
+    return True
+
+
+def main() -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--runs", type=int, default=5, help="downloads of each size")
+    parser.add_argument("--kill", action="store_true", help="also kill hosts on the way")
+    options = parser.parse_args()
+    result, ok = asyncio.run(measure(options.runs, kill=options.kill))
+    finish(result, ok=ok)
+
+
+if __name__ == "__main__":
+    main()
