@@ -40,6 +40,7 @@ platform by its compiler, so binary wheels are renamed on the way."""
 
 NOT_FOR_TABS = (
     "ftweb/__main__.py",
+    "ftweb/beginning.py",
     "ftweb/bridge/",
     "ftweb/cli/",
     "ftweb/client.py",

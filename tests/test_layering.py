@@ -17,6 +17,7 @@ LAYERS: list[tuple[str, ...]] = [
     ("ftweb.codec",),
     ("ftweb.app",),
     ("ftweb.storage",),
+    ("ftweb.beginning",),
     ("ftweb.replica",),
     ("ftweb.driver", "ftweb.transports", "ftweb"),
     ("ftweb.flyweb",),

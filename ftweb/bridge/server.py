@@ -27,10 +27,11 @@ from typing import Any
 from starlette.applications import Starlette
 from starlette.routing import Mount, Route, WebSocketRoute
 
+from ftweb.beginning import Genesis
 from ftweb.bridge import health, hostpage
 from ftweb.bridge.addresses import shown_addresses, url
 from ftweb.bridge.assets import Assets, find_runtime
-from ftweb.bridge.bootstrap import Genesis, begin_epoch, next_epoch
+from ftweb.bridge.bootstrap import begin_epoch, next_epoch
 from ftweb.bridge.bundle import Bundle, make_bundle
 from ftweb.bridge.channels import Channels
 from ftweb.bridge.config import BridgeConfig

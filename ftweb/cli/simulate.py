@@ -118,6 +118,7 @@ def _tell(
         f"host changes          {summary.host_changes}"
         f"   (in {summary.with_host_change / share:.0f} % of the schedules)"
     )
+    click.echo(f"digest of all traces  {summary.digest}")
     click.echo("what happened:")
     for kind, count in sorted(summary.counts.items(), key=lambda item: (-item[1], item[0])):
         click.echo(f"  {count:>9}  {kind}")

@@ -20,12 +20,15 @@ module                     concept
 from __future__ import annotations
 
 import secrets
+from typing import TYPE_CHECKING
 
 from ftweb.client.address import parse_target
 from ftweb.client.connection import Connection
 from ftweb.client.events import Outcome
-from ftweb.client.keeper import Keeper
 from ftweb.client.status import ConnectionStatus
+
+if TYPE_CHECKING:
+    from ftweb.client.keeper import Keeper
 
 __all__ = ["Connection", "ConnectionStatus", "Outcome", "connect"]
 
@@ -56,6 +59,8 @@ def connect(
             meets them.
         ValueError: ``device_key`` is not 32 hex digits.
     """
+    # Here, since the sans-I/O half runs where there are no sockets, too.
+    from ftweb.client.keeper import Keeper
     from ftweb.client.lookup import find_server
 
     target = parse_target(name_or_url, token=token, presenter_token=presenter_token)

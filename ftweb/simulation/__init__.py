@@ -20,6 +20,7 @@ module                              concept
 :mod:`~.simulation.world`           virtual time, chance, processes that die, freeze and sleep
 :mod:`~.simulation.network`         sockets, loss, repetition, cuts, clogs
 :mod:`~.simulation.disk`            storage that tells what it saved, fails, is damaged
+:mod:`~.simulation.sqlite_disk`     the same over the bridge's real storage
 :mod:`~.simulation.nodes`           one real replica in virtual time
 :mod:`~.simulation.bridge`          the real relay and its bookkeeping, through restarts
 :mod:`~.simulation.pages`           the real client session, with or without a replica

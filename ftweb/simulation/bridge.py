@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from ftweb import codec, frames
 from ftweb.app import Changed, Effect
-from ftweb.bridge.bootstrap import Genesis, beginning
+from ftweb.beginning import Genesis, beginning
 from ftweb.core import NodeId, Settings
 from ftweb.driver import Driver
 from ftweb.epochs import generation_of, next_epoch
@@ -26,7 +26,7 @@ from ftweb.relay.here import Here, Hosting
 from ftweb.relay.relay import Relay
 from ftweb.relay.wire import Prepared
 from ftweb.replica import NodeStatus
-from ftweb.simulation.disk import Kept, KeptInSqlite
+from ftweb.simulation.disk import Disk, Kept
 from ftweb.simulation.invariants import Checks, Violation
 from ftweb.simulation.network import Socket
 from ftweb.simulation.nodes import CheckedMachine, Node
@@ -109,10 +109,18 @@ class Bridge:
         self._settings = settings
         self._new_machine = new_machine
         self._compact_entries = compact_entries
-        self.disk: Kept | KeptInSqlite = KeptInSqlite() if sqlite else Kept()
+        self._sqlite = sqlite
+        self.disk = self._new_disk()
         self._watch = watch
         self._epoch = self._starts = 0
         self._pages: dict[Socket, Page] = {}
+
+    def _new_disk(self) -> Disk:
+        if not self._sqlite:
+            return Kept()
+        from ftweb.simulation.sqlite_disk import KeptInSqlite  # Pyodide has no SQLite
+
+        return KeptInSqlite()
 
     # --- life -----------------------------------------------------------------------------
 
@@ -185,7 +193,7 @@ class Bridge:
         """What was saved; damage must be noticed."""
         disk = self.disk
         before = disk.load()
-        if not isinstance(disk, KeptInSqlite) or not self.damage_next:
+        if not self.damage_next:
             return before
         self.damage_next = False
         if before is None or not disk.damage(self.world.random.random):
@@ -195,7 +203,7 @@ class Bridge:
             after = disk.load()
         except StorageError:
             # Refused and kept aside. The teacher has a copy of the file.
-            self.disk = KeptInSqlite()
+            self.disk = self._new_disk()
             return before
         if after != before:
             raise Violation("storage trust", "a damaged replica was loaded as if it were sound")
@@ -321,8 +329,7 @@ class Bridge:
 
     def close(self) -> None:
         """The schedule is over."""
-        if isinstance(self.disk, KeptInSqlite):
-            self.disk.close()
+        self.disk.close()
 
     def state(self) -> Any:
         """The app's state, as the bridge's replica has it."""

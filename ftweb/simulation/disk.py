@@ -2,7 +2,8 @@
 
 * :class:`Kept`: plain memory that outlives its process, for bridges, and for tabs, where it
   stands for the node's own log: what a tab has taken over counts as saved as long as it lives.
-* :class:`KeptInSqlite`: the bridge's real storage over a database in memory.
+* :class:`ftweb.simulation.sqlite_disk.KeptInSqlite`: the bridge's real storage over a database in
+  memory. In a module of its own, since Pyodide has no SQLite.
 
 Both are wrapped in :class:`Watched`, which is what a replica is given.
 """
@@ -10,10 +11,8 @@ Both are wrapped in :class:`Watched`, which is what a replica is given.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Protocol
 
-from ftweb.bridge.storage import SqliteStorage
 from ftweb.core import Entry, HardState, Snapshot
 from ftweb.errors import StorageError
 from ftweb.storage import Saved, Storage
@@ -82,29 +81,25 @@ class Kept:
         self._snapshot = snapshot
         self._entries = [entry for entry in self._entries if entry.index > snapshot.last_index]
 
+    def damage(self, draw: Callable[[], float]) -> bool:
+        """See :class:`Disk`: nothing checks memory."""
+        return False
 
-class KeptInSqlite(SqliteStorage):
-    """The bridge's own storage, in memory; a crash of the process leaves it as it is."""
+    def close(self) -> None:
+        """See :class:`Disk`."""
 
-    def __init__(self) -> None:
-        super().__init__(Path(":memory:"))
+
+class Disk(Storage, Protocol):
+    """A bridge's, which outlives its process."""
 
     def damage(self, draw: Callable[[], float]) -> bool:
         """Change one character of what is saved. Returns False if nothing is.
 
-        Only then :meth:`~ftweb.bridge.storage.SqliteStorage.load` has to refuse it.
+        Only then :meth:`load` has to refuse it.
         """
-        rows = self._db.execute(
-            "SELECT 'meta', key, value FROM meta UNION ALL SELECT 'log', idx, value FROM log"
-        ).fetchall()
-        if not rows:
-            return False
-        table, key, value = rows[int(draw() * len(rows))]
-        place = int(draw() * len(value))
-        damaged = value[:place] + chr(ord(value[place]) ^ 1) + value[place + 1 :]
-        column = "key" if table == "meta" else "idx"
-        self._db.execute(f"UPDATE {table} SET value = ? WHERE {column} = ?", (damaged, key))
-        return True
+
+    def close(self) -> None:
+        """The schedule is over."""
 
 
 class Watched:

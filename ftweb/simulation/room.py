@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ftweb.app.sessions import Sessions
-from ftweb.bridge.bootstrap import Genesis
+from ftweb.beginning import Genesis
 from ftweb.core import NodeId, Role, Settings, quorum
 from ftweb.limits import BATCH_BYTES
 from ftweb.simulation import faults

@@ -8,6 +8,7 @@ drawn here, not of classrooms.
 from __future__ import annotations
 
 import gc
+import hashlib
 import itertools
 import logging
 import math
@@ -54,6 +55,7 @@ class Summary:
     virtual_seconds: float = 0.0
     cpu_seconds: float = 0.0
     counts: Counter[str] = field(default_factory=Counter)
+    _digests: dict[int, str] = field(default_factory=dict)
 
     def add(self, result: Result, cpu_seconds: float) -> None:
         """Count one result."""
@@ -67,6 +69,7 @@ class Summary:
         self.virtual_seconds += result.seconds
         self.cpu_seconds += cpu_seconds
         self.counts.update(result.counts)
+        self._digests[result.seed] = result.digest
         if result.violation is not None:
             self.violations.append(result)
             self.violations.sort(key=lambda found: found.seed)
@@ -77,6 +80,13 @@ class Summary:
         if not self.schedules:
             return 1.0
         return min(1.0, upper_bound(len(self.violations)) / self.schedules)
+
+    @property
+    def digest(self) -> str:
+        """Of all traces, in the order of their seeds: two runs of the same schedules are the same
+        run exactly if these are equal."""
+        digests = "".join(digest for _, digest in sorted(self._digests.items()))
+        return hashlib.blake2b(digests.encode(), digest_size=16).hexdigest()
 
     def to_json(self) -> dict[str, Any]:
         """For ``--json``."""
@@ -93,6 +103,7 @@ class Summary:
                 if result.violation is not None
             ],
             "bound_95": self.bound,
+            "digest": self.digest,
             "votes_acknowledged": self.votes,
             "schedules_with_50_votes": self.with_votes,
             "schedules_with_5_nodes": self.with_five_nodes,

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from ftweb.app import Machine, commands
-from ftweb.bridge.bootstrap import EPOCH_FILE, Genesis, begin_epoch
+from ftweb.beginning import Genesis
+from ftweb.bridge.bootstrap import EPOCH_FILE, begin_epoch
 from ftweb.bridge.storage import SqliteStorage
 from ftweb.core import Configuration, Entry, EntryKind, HardState, NodeId
 from ftweb.core.snapshot import is_intact

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from ftweb import codec, frames
 from ftweb.app import Effect, Replied, SessionOpened
-from ftweb.bridge.bootstrap import Genesis, begin_epoch
+from ftweb.beginning import Genesis
+from ftweb.bridge.bootstrap import begin_epoch
 from ftweb.bridge.storage import SqliteStorage
 from ftweb.core import NodeId
 from ftweb.driver import Clock, Driver, NodeStatus

@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 
+from ftweb import beginning
 from ftweb.app import Machine
 from ftweb.app.sessions import Kept, Sessions, Standing
-from ftweb.bridge import bootstrap
 from ftweb.bridge import storage as bridge_storage
 from ftweb.client.session import ClientSession
 from ftweb.core import quorum, snapshot
@@ -444,12 +444,12 @@ def _killed(plan: Plan) -> Plan:
 @bug("exactly once", aim=_killed)
 def restart_forgets_what_is_not_in_the_snapshot(patch: Patch) -> None:
     """The log that was saved after the snapshot is not replayed."""
-    original = bootstrap.replayed
+    original = beginning.replayed
 
     def replay(saved: Any, machine: Any) -> Any:
         return original(replace(saved, entries=saved.entries[: len(saved.entries) // 2]), machine)
 
-    patch.setattr(bootstrap, "replayed", replay)
+    patch.setattr(beginning, "replayed", replay)
 
 
 def _damaged_disk(plan: Plan) -> Plan:
