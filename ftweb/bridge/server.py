@@ -203,6 +203,7 @@ class _Bridge:
             router=self._relay,
             identity=config.identity,
             owns_ip=self._hosts.owns_ip,
+            each_second=self._relay.evening.consider,
             own_addresses=lambda: shown_addresses(config.host),
         )
         self._relay.attach(self._driver)

@@ -72,6 +72,7 @@ class Sockets:
         registry: of all sockets.
         router: see :class:`Router`.
         identity: holds the tokens.
+        each_second: called every second: has bridges share clients evenly.
         owns_ip: whether an address is this machine's own.
         own_addresses: by which other devices reach this machine, best first.
     """
@@ -83,12 +84,14 @@ class Sockets:
         router: Router,
         identity: Identity,
         owns_ip: Callable[[str], bool],
+        each_second: Callable[[], None] = lambda: None,
         own_addresses: Callable[[], Sequence[str]] = tuple,
     ) -> None:
         self._registry = registry
         self._router = router
         self._identity = identity
         self._owns_ip = owns_ip
+        self._each_second = each_second
         self._own_addresses = own_addresses
         self._wires: set[Wire] = set()
         self._stopping = False
@@ -211,13 +214,14 @@ class Sockets:
     # --- ending -----------------------------------------------------------------------------
 
     async def watch(self) -> None:
-        """Close silent sockets, until cancelled (rule 3)."""
+        """Close silent sockets, and have bridges share clients evenly, until cancelled (rule 3)."""
         while True:
             await asyncio.sleep(1)
             deadline = _now() - SILENCE_SECONDS
             for connection in self._registry:
                 if connection.last_heard < deadline:
                     connection.wire.close(SILENT, "nothing heard")
+            self._each_second()
 
     async def close(self) -> None:
         """Close every socket with 1001 and let the closes go out; new ones get the same."""

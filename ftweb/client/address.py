@@ -74,6 +74,11 @@ def origin_of(url: str) -> str:
     return url.removesuffix(SOCKET_PATH).replace("ws", "http", 1)
 
 
+def socket_url(origin: str) -> str:
+    """The URL of the socket of an origin."""
+    return origin.replace("http", "ws", 1) + SOCKET_PATH
+
+
 def _checked(token: str, server: str) -> str:
     if not token:
         raise ConnectError(

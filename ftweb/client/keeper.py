@@ -3,8 +3,10 @@
 1. ``async with`` is entered once a bridge has said welcome, or raises :class:`ConnectError`.
    Until then nothing is tried twice, so that a wrong address is told at once.
 2. After that a lost socket is replaced, with full jitter so that a lecture hall coming back
-   spreads over seconds; requests wait meanwhile (:mod:`ftweb.client.session`). A server given
-   by name is looked up again when its address stays silent: another bridge may have its name.
+   spreads over seconds; requests wait meanwhile (:mod:`ftweb.client.session`). Of several bridges
+   the one that was used is tried first, unless it was silent or asked us to move; the next ones
+   follow after NEXT_SECONDS each, beside it, and the first that answers is taken. A server given
+   by name is looked up again when all stay silent: another bridge may have its name.
 3. An error that no reconnect can heal ends the connection: it cancels the body of the
    ``async with``, as a task group would, and comes out of it as :class:`ConnectError`.
 4. Leaving the block says bye, closes the socket, ends what still waits with ``closed``, and
@@ -21,7 +23,7 @@ from types import TracebackType
 
 from websockets.exceptions import InvalidStatus
 
-from ftweb.client.address import Target, origin_of
+from ftweb.client.address import Target, origin_of, socket_url
 from ftweb.client.connection import Connection
 from ftweb.client.session import FATAL_CODES
 from ftweb.errors import CODES, ConnectError, FrameError
@@ -36,11 +38,17 @@ RECONNECT_MOST = 4.0
 """Seconds: the n-th attempt waits a random part of FIRST * 2**n, at most MOST, so that everybody
 is back within five seconds of a bridge's return."""
 
+NEXT_SECONDS = 0.15
+"""Ten round trips of a LAN: who has not answered by then may be gone with its network."""
+
 BUSY = 1.0
 """Least wait after a bridge has said that it has too much to do."""
 
 LOOK_UP_AGAIN = 3
 """Failed attempts at an address before its name is looked up again."""
+
+MOVE = 4002
+"""The close code of a bridge that asks us to go to another one."""
 
 _CLOSE_CODES = {
     4400: "bad_frame",
@@ -79,6 +87,8 @@ class Keeper:
         self._open_timeout = open_timeout
         self._find = find
         self._url = target.url
+        self._present_last = False
+        """The bridge that was used is silent, or asked us to move."""
 
     async def __aenter__(self) -> Connection:
         self._connection = Connection(token=self._target.token, device_key=self._device_key)
@@ -156,9 +166,12 @@ class Keeper:
                 if self._url is None or (self._target.name and failures >= LOOK_UP_AGAIN):
                     assert self._target.name is not None
                     self._url = await self._find(self._target.name)
-                async with WebSocketLink(self._url) as link:
+                self._url, link = await _open_one(self._candidates(self._url))
+                try:
                     self._connection.session.origin = origin_of(self._url)
                     error = await self._serve(link)
+                finally:
+                    await link.close()
             except ConnectError as refused:
                 error = _explain(refused)
             if self._connection.session.welcome is None or error.code in FATAL_CODES:
@@ -171,6 +184,19 @@ class Keeper:
                 random.uniform(0, min(RECONNECT_MOST, RECONNECT_FIRST * 2**failures))
             )
             failures = min(failures + 1, 16)
+
+    def _candidates(self, present: str) -> list[str]:
+        """Where to connect to, in order (rule 2)."""
+        bridges = self._connection.session.elsewhere
+        others = [socket_url(origin) for bridge in bridges for origin in bridge.urls]
+        others = [url for url in dict.fromkeys(others) if url != present]
+        if others:
+            # Everybody who lost the same bridge chooses in this moment, by the same counts.
+            first = random.choice(others[: max(1, len(bridges))])
+            others.remove(first)
+            others.insert(0, first)
+        last, self._present_last = self._present_last, False
+        return [*others, present] if last else [present, *others]
 
     async def _serve(self, link: WebSocketLink) -> ConnectError:
         """Exchange frames until the socket is closed; returns why it was."""
@@ -196,6 +222,7 @@ class Keeper:
                 if self._connection.session.connected:
                     self._welcomed.set()
         except LinkClosedError as closed:
+            self._present_last = self._present_last or closed.close_code == MOVE
             if refused is not None:
                 return ConnectError(refused.message, code=refused.code)
             return ConnectError(
@@ -211,11 +238,54 @@ class Keeper:
         wait = random.uniform(0, PING_SECONDS)
         while True:
             await asyncio.sleep(wait)
-            wait = session.welcome.limits.ping_seconds if session.welcome else PING_SECONDS
+            wait = session.ping_seconds
             if not session.tick(asyncio.get_running_loop().time()):
+                self._present_last = True
                 await link.close()
                 return
             self._connection.flush()
+
+
+async def _open_one(urls: list[str]) -> tuple[str, WebSocketLink]:
+    """Open a socket at the first of several addresses that answers (rule 2).
+
+    Raises:
+        ConnectError: none does; what the first one said.
+    """
+    attempts: dict[asyncio.Task[WebSocketLink], str] = {}
+    failures: list[ConnectError] = []
+    waiting = list(urls)
+    try:
+        while waiting or attempts:
+            if waiting:
+                url = waiting.pop(0)
+                attempts[asyncio.create_task(_open(url))] = url
+            done, _ = await asyncio.wait(
+                attempts,
+                timeout=NEXT_SECONDS if waiting else None,
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+            for task in done:
+                url = attempts.pop(task)
+                error = task.exception()
+                if error is None:
+                    return url, task.result()
+                if not isinstance(error, ConnectError):
+                    raise error
+                failures.append(error)
+        raise failures[0]
+    finally:
+        for task in attempts:
+            task.cancel()
+        for left in await asyncio.gather(*attempts, return_exceptions=True):
+            if isinstance(left, WebSocketLink):  # it opened in the same moment
+                await left.close()
+
+
+async def _open(url: str) -> WebSocketLink:
+    link = WebSocketLink(url)
+    await link.__aenter__()
+    return link
 
 
 def _explain(error: ConnectError) -> ConnectError:

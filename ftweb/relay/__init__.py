@@ -16,5 +16,6 @@ In dependency order::
     routes       which bridge is where, and the least costly way there
     links        links to other bridges: what they carry, and when one is given up
     here         what a relay tells of itself, and of who hosts
+    evening      which clients are asked to go to another bridge
     relay        where each frame goes
 """

@@ -42,6 +42,8 @@ CLOSE_CODES = {
 GOING_AWAY = 1001
 REPLACED = 4000
 """The same client has connected anew; the older socket must not come back."""
+MOVE = 4002
+"""Come back to another bridge: this one has more clients than others."""
 SILENT = 4408
 """Nothing came for SILENCE_SECONDS."""
 

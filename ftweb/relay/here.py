@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -15,7 +16,7 @@ from ftweb.limits import (
     PENDING_REQUESTS,
     PING_SECONDS,
 )
-from ftweb.relay.connection import Connection
+from ftweb.relay.connection import Connection, Registry
 
 LIMITS: Final = frames.Limits(
     frame_bytes=FRAME_BYTES,
@@ -26,6 +27,10 @@ LIMITS: Final = frames.Limits(
     ping_seconds=PING_SECONDS,
     handler_seconds=HANDLER_SECONDS,
 )
+
+
+DEVICE_CHARS: Final = 12
+"""Of a device's id, to count devices by: with a thousand the count is wrong once in 500 million."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,3 +78,27 @@ def welcome(here: Here, connection: Connection, *, node_id: str) -> frames.Welco
         local=connection.local,
         limits=LIMITS,
     )
+
+
+def participants(registry: Registry, others: Sequence[frames.LinkState]) -> int:
+    """Devices online, at this and all other bridges together, each counted once."""
+    if not others:
+        return registry.participants
+    devices = {device[:DEVICE_CHARS] for device in registry.devices}
+    for state in others:
+        devices.update(state.devices)
+    return len(devices)
+
+
+def bridges(
+    here: Here, node_id: str, registry: Registry, others: Sequence[frames.LinkState]
+) -> list[frames.BridgeAddress]:
+    """What clients are told of the bridges that can be reached, this one first."""
+    own = frames.BridgeAddress(node_id=node_id, urls=list(here.urls), clients=len(registry))
+    return [
+        own,
+        *(
+            frames.BridgeAddress(node_id=state.node_id, urls=state.urls, clients=state.clients)
+            for state in others
+        ),
+    ]

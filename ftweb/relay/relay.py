@@ -20,29 +20,26 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from typing import Final
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from ftweb import codec, frames
 from ftweb.app import Effect, Replied
 from ftweb.core import NodeId
 from ftweb.driver import Driver, NodeStatus
 from ftweb.errors import CODES, FrameError
+from ftweb.relay import signaling
 from ftweb.relay.connection import Connection, NodeHere, Registry
 from ftweb.relay.directory import NodeDirectory
-from ftweb.relay.here import Here, Hosting, welcome
+from ftweb.relay.evening import Evening
+from ftweb.relay.here import DEVICE_CHARS, Here, Hosting, bridges, participants, welcome
 from ftweb.relay.links import Links
 from ftweb.relay.meeting import Meeting
 from ftweb.relay.requests import Requests
 from ftweb.relay.routes import Remote
-from ftweb.relay.signaling import route
 from ftweb.relay.stream import Stream
 from ftweb.relay.wire import Prepared
 
 _log = logging.getLogger(__name__)
-
-DEVICE_CHARS: Final = 12
-"""Of a device's id, to count devices by: with a thousand the count is wrong once in 500 million."""
 
 
 class Relay:
@@ -95,6 +92,9 @@ class Relay:
             leader=lambda: registry.with_node(self._driver.status.leader_id),
             elsewhere=self._elsewhere,
             replaying=lambda: self._meeting is not None and self._meeting.replaying,
+        )
+        self.evening = Evening(
+            registry=registry, own=here.bridge, loop=loop, links=self.links, members=self._members
         )
         self._leader: tuple[int, int, str | None] = (0, 0, None)
         self._provisional = False
@@ -162,7 +162,7 @@ class Relay:
             case frames.NodeDown():
                 self._node_down(connection, frame)
             case frames.Signal():
-                route(frame, connection, self._registry)
+                signaling.route(frame, connection, self._registry, self.links)
             case frames.Bye():
                 connection.leaving = True
                 connection.wire.close(1000, "bye")
@@ -266,7 +266,6 @@ class Relay:
 
     def describe(self) -> frames.LinkState:
         """See :class:`ftweb.relay.links.Listener`."""
-        status = self._driver.status
         return frames.LinkState(
             bridge=self._here.bridge,
             start=self._here.start,
@@ -275,7 +274,7 @@ class Relay:
             epoch=self._driver.epoch,
             now=0.0,
             neighbours=[],
-            nodes=self._directory.best({*status.voters, *status.successors}),
+            nodes=self._directory.best(self._members()),
             urls=list(self._here.urls),
             clients=len(self._registry),
             devices=sorted(device[:DEVICE_CHARS] for device in self._registry.devices),
@@ -301,6 +300,8 @@ class Relay:
                 self.links.left(frame.node_id)
                 if frame.request is not None:
                     self._requests.stuck(frame.request, frame.node_id)
+            case frames.Signal():
+                signaling.arrived(frame, self._registry)
             case _:
                 _log.debug("A %s frame came over a link.", type(frame).__name__)
 
@@ -333,6 +334,10 @@ class Relay:
     def _notice(self) -> None:
         if self._meeting is not None:
             self._meeting.notice()
+
+    def _members(self) -> Collection[str]:
+        status = self._driver.status
+        return {*status.voters, *status.successors}
 
     def tell(self) -> None:
         """See :class:`ftweb.relay.meeting.Relaying`."""
@@ -429,6 +434,7 @@ class Relay:
         status = self._driver.status
         host_id = self._host()
         self._provisional = self._driver.machine.lineage.provisional
+        there = self.links.routes.bridges
         self._stream.status(
             frames.Status(
                 epoch=status.epoch,
@@ -436,8 +442,8 @@ class Relay:
                 host=host_id,
                 successors=list(status.successors),
                 quorum=self._quorum(status),
-                participants=self._participants(),
-                bridges=self._bridges(),
+                participants=participants(self._registry, there),
+                bridges=bridges(self._here, self.node_id, self._registry, there),
                 provisional=self._provisional,
             )
         )
@@ -450,27 +456,6 @@ class Relay:
             self.hosting = hosting
             self._on_hosting(hosting)
             self._notice()
-
-    def _participants(self) -> int:
-        there = self.links.routes.bridges
-        if not there:
-            return self._registry.participants
-        devices = {device[:DEVICE_CHARS] for device in self._registry.devices}
-        for state in there:
-            devices.update(state.devices)
-        return len(devices)
-
-    def _bridges(self) -> list[frames.BridgeAddress]:
-        if not self._here.bridge:
-            return self._found
-        own = frames.BridgeAddress(
-            node_id=self.node_id, urls=list(self._here.urls), clients=len(self._registry)
-        )
-        others = [
-            frames.BridgeAddress(node_id=state.node_id, urls=state.urls, clients=state.clients)
-            for state in self.links.routes.bridges
-        ]
-        return [own, *others]
 
     def replica_ended(self) -> None:
         """The bridge's own replica runs no more: nothing can be acknowledged here."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 
 import pytest
 import websockets
@@ -215,3 +216,66 @@ async def test_a_link_that_is_cut_comes_back(pair: tuple[Bridge, Bridge]) -> Non
         assert (await far.request({"add": 1})).payload == {"count": 1}
     finally:
         await again.stop()
+
+
+async def test_signals_go_to_tabs_at_other_bridges_and_back(
+    pair: tuple[Bridge, Bridge], hosted: tuple[Bridge, Tab]
+) -> None:
+    _, second = pair
+    _, host = hosted
+    client = await second.join()
+    await told(client, lambda s: s.host == host.node_id)
+    mine = (await client.wait(frames.Welcome)).client_id
+    client.link.send(frames.Signal(to=host.node_id, link="l1", kind="offer", sdp="v=0"))
+    offer = await host.wait(frames.Signal)
+    assert offer.source is not None
+    assert (offer.source.client_id, offer.kind, offer.sdp) == (mine, "offer", "v=0")
+    host.link.send(frames.Signal(to=mine, link="l1", kind="answer", sdp="v=1"))
+    answer = await client.wait(frames.Signal)
+    assert (answer.kind, answer.sdp, answer.node_id) == ("answer", "v=1", host.node_id)
+    client.link.send(frames.Signal(to="f" * 32, link="l2", kind="offer", sdp="v=0"))
+    assert (await client.wait(frames.Signal, lambda s: s.link == "l2")).kind == "refuse"
+
+
+@pytest.mark.usefixtures("on_phones")
+async def test_clients_are_shared_evenly(
+    pair: tuple[Bridge, Bridge], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A script that is asked to move goes where fewer are, and misses nothing."""
+    import ftweb
+
+    monkeypatch.setattr("ftweb.relay.evening.EVEN_SECONDS", 0.5)
+    first, second = pair
+    async with AsyncExitStack() as stack:
+        url = f"{first.origin}/#join={first.config.identity.join_token}"
+        scripts = [await stack.enter_async_context(ftweb.connect(url)) for _ in range(8)]
+        for script in scripts:
+            await script.send({"add": 1})
+        watching = await first.join()
+        # Eight scripts, this one, and the host's tab, which stays.
+        await told(watching, lambda s: [b.clients for b in s.bridges] == [5, 5])
+        moved = [script for script in scripts if script.status.bridge == second.origin]
+        assert len(moved) == 5
+        for script in scripts:
+            await script.send({"add": 1})
+        assert (await watching.request({"add": 1})).payload == {"count": 17}
+
+
+async def test_scripts_go_to_another_bridge_when_theirs_is_gone(
+    pair: tuple[Bridge, Bridge], hosted: tuple[Bridge, Tab]
+) -> None:
+    import ftweb
+
+    first, second = pair
+    _, host = hosted
+    spare = await second.tab()
+    await eventually(lambda: spare.node_id in host.driver.node.configuration.members)
+    url = f"{first.origin}/#join={first.config.identity.join_token}"
+    async with ftweb.connect(url) as script:
+        await script.wait_for_status(lambda s: s.host_id is not None)
+        assert await script.send({"add": 1}) == {"count": 1}
+        await host.kill()
+        await first.end()
+        async with asyncio.timeout(10):
+            assert await script.send({"add": 1}) == {"count": 2}
+        assert script.status.bridge == second.origin
