@@ -191,6 +191,8 @@ class Relay:
     def _from_node(self, connection: Connection, frame: frames.Raft, text: str) -> None:
         node = connection.node
         if frame.epoch != self._driver.epoch:
+            if frame.epoch > self._driver.epoch and node is not None:
+                self._replace(connection, node)  # it cannot go back to this epoch
             return  # fenced: from a history that has been replaced
         if node is None or node.node_id != frame.sender:
             raise FrameError("A node may send consensus frames only after its node_up, as itself.")
@@ -245,13 +247,14 @@ class Relay:
     def replace_nodes(self) -> None:
         """See :class:`ftweb.relay.meeting.Relaying`."""
         for connection in self._registry.nodes():
-            node = connection.node
-            assert node is not None
-            self._registry.remove_node(connection)
-            self.links.routes.released_here(node.node_id)
-            connection.send(
-                frames.Error(code="epoch_over", message=CODES["epoch_over"], fatal=False)
-            )
+            if connection.node is not None:
+                self._replace(connection, connection.node)
+
+    def _replace(self, connection: Connection, node: NodeHere) -> None:
+        self._registry.remove_node(connection)
+        self.links.routes.released_here(node.node_id)
+        over = frames.Error(code="epoch_over", message=CODES["epoch_over"], fatal=False)
+        connection.send(over)
         self._nodes_changed(at_once=True)
 
     def release(self) -> None:
@@ -373,7 +376,9 @@ class Relay:
 
     def _node_update(self, connection: Connection, frame: frames.NodeUpdate) -> None:
         node = connection.node
-        if node is None or node.node_id != frame.node_id:
+        if node is None:
+            return  # it has just been told to replace it
+        if node.node_id != frame.node_id:
             raise FrameError("node_update names a node that is not behind this socket.")
         if (node.visible, node.leads) != (frame.visible, frame.leads):
             node.visible, node.leads = frame.visible, frame.leads
@@ -415,6 +420,8 @@ class Relay:
                 self._requests.answered(effect)
         if self._driver.machine.lineage.provisional != self._provisional:
             self._tell_hosting()
+        if self._meeting is not None:
+            self._meeting.applied(effects)
 
     def restored(self) -> None:
         """See :class:`ftweb.driver.Listener`."""

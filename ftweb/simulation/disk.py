@@ -117,7 +117,8 @@ class Watched:
     ) -> None:
         self.full = False
         """Every save fails from now on."""
-        self._node = node
+        self.node = node
+        """Whose it is; a bridge that changes its epoch gets another id."""
         self._storage = storage
         self._watcher = watcher
         self._reach = reach
@@ -140,7 +141,7 @@ class Watched:
             raise StorageError("The disk is full.")
         self._storage.save(epoch=epoch, hard_state=hard_state, snapshot=snapshot, entries=entries)
         self._watcher.saved(
-            self._node, epoch=epoch, hard_state=hard_state, snapshot=snapshot, entries=entries
+            self.node, epoch=epoch, hard_state=hard_state, snapshot=snapshot, entries=entries
         )
         self._reach("saved")
 

@@ -193,6 +193,10 @@ class Process:
         timer.process = self
         return timer
 
+    def call_soon(self, callback: Callable[..., object], *arguments: Any) -> Timer:
+        """As asyncio's loop has it."""
+        return self.call_later(0.0, callback, *arguments)
+
     def call_later(self, delay: float, callback: Callable[..., object], *arguments: Any) -> Timer:
         """As asyncio's loop has it."""
         timer = self.world.after(delay * 1000, self.do, callback, *arguments)
