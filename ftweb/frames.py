@@ -312,6 +312,8 @@ class NodeInfo(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 class Directory(_Frame, frozen=True, tag="directory"):
     nodes: list[NodeInfo]
+    epoch: Count = 0
+    """Of the bridge that tells it: in another one, other bridges are there."""
 
 
 class Lost(_Frame, frozen=True, tag="lost"):

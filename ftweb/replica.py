@@ -176,6 +176,7 @@ class Replica:
         """Be what was saved, and nothing of what this replica was before."""
         self.epoch = saved.epoch
         self.machine = self._new_machine()
+        self._bridges = {}
         self._compacted = 0
         self.node = Node(
             node_id=self.node_id,
@@ -232,6 +233,7 @@ class Replica:
             entries=beginning.entries,
         )
         self._stop_hosting()
+        self._inbox.clear()  # what is left of the old epoch would lead straight back there
         if node_id is not None:
             self.node_id = node_id
         self._take_up(beginning)
@@ -279,7 +281,8 @@ class Replica:
                     self._work()
             case frames.Directory():
                 self._directory = frame.nodes
-                self._bridges = {info.bridge: info.replaying for info in frame.nodes if info.bridge}
+                if frame.epoch == self.epoch:  # else it tells who was there before
+                    self._bridges = {i.bridge: i.replaying for i in frame.nodes if i.bridge}
                 self._tell_peers()
             case frames.Lost():
                 self.node.lost(NodeId(frame.node_id), self._clock.monotonic())

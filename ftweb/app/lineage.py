@@ -12,6 +12,7 @@ part in a meeting of two epochs, also after restarts. Rules:
    happened since ``since`` was left can be run again in another branch.
 4. Requests that stood in the saved log when the epoch began are in the journal too: it is not
    known which of them a quorum had accepted. Where they had been, running them again is noticed.
+   That holds also if, by an entry of that very log, the epoch before had become firm.
 5. When the last one of ``unheard`` has been heard, the epoch is firm, and the journal is dropped.
 6. A journal that is full is dropped as well. The epoch is firm from then on: it will not be given
    up for another one.
@@ -60,6 +61,8 @@ class Lineage:
         self.since = 0
         """The journal holds everything since this epoch was left; 0: there is none."""
         self.journal: list[Replayable] = []
+        self._tail: tuple[int, list[Replayable]] | None = None
+        """While a saved log is taken up: the epoch, and the requests in it (rule 4)."""
 
     def empty(self) -> Lineage:
         """A new one with the same limits."""
@@ -99,9 +102,7 @@ class Lineage:
 
     def start_journal(self, epoch: int) -> None:
         """``epoch`` is about to be left; what is applied from here on may be missing elsewhere."""
-        if not self.since:
-            self.since = epoch
-            self._drop()
+        self._tail = epoch, []
 
     def fork(self, fork: Fork, bridge: str) -> None:
         """A bridge begins a new epoch from this replica."""
@@ -109,12 +110,17 @@ class Lineage:
         del self.forks[:-LINEAGE]
         self._join(bridge)
         self.unheard = [other for other in self.bridges if other != bridge]
+        tail, self._tail = self._tail, None
         if not self.unheard:
             self._settle()
+        elif not self.since and tail is not None:
+            self.since, self.journal = tail
+            self._chars = sum(map(_weight, self.journal))
+            self._bound()
 
     def record(self, command: commands.Request) -> None:
         """A request was run."""
-        if not self.since:
+        if not self.since and self._tail is None:
             return
         item = Replayable(
             client_id=command.client_id,
@@ -126,8 +132,15 @@ class Lineage:
             reply=command.reply,
             error=command.error,
         )
-        self.journal.append(item)
-        self._chars += payload.weight([item.request, item.reply]) + 200
+        if self._tail is not None:
+            self._tail[1].append(item)
+        if self.since:
+            self.journal.append(item)
+            self._chars += _weight(item)
+            self._bound()
+
+    def _bound(self) -> None:
+        """Rule 6."""
         if len(self.journal) > self._most or self._chars > self._most_chars:
             self._settle()
 
@@ -184,4 +197,8 @@ class Lineage:
         journal = msgspec.convert(data["journal"], list[Replayable])
         self.since = int(data["since"])
         self.forks, self.bridges, self.unheard, self.journal = forks, bridges, unheard, journal
-        self._chars = sum(payload.weight([item.request, item.reply]) + 200 for item in journal)
+        self._chars = sum(map(_weight, journal))
+
+
+def _weight(item: Replayable) -> int:
+    return payload.weight([item.request, item.reply]) + 200

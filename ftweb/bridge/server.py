@@ -216,6 +216,7 @@ class _Bridge:
             begin=lambda: self._begin_epoch(new_node_id()),
             new_node_id=new_node_id,
             keep_aside=storage.keep_aside,
+            on_quorum=self._on_quorum,
         )
         self._relay.meet(self._meeting)
         self._channels = Channels(
@@ -301,12 +302,14 @@ class _Bridge:
 
     def _on_hosting(self, hosting: Hosting) -> None:
         self._channels.hosting_changed()
-        if self._config.on_quorum_loss == "continue" and hosting.epoch:
-            self._continuing.quorum(hosting.quorum)
         self._group.hosting_changed(hosting)
 
     def _others(self) -> list[str]:
         return [url for each in self._relay.links.routes.bridges for url in each.urls]
+
+    def _on_quorum(self, there: bool) -> None:
+        if self._config.on_quorum_loss == "continue":
+            self._continuing.quorum(there)
 
     def _go_on(self) -> None:
         """The quorum is gone for good."""

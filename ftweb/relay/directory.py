@@ -53,6 +53,7 @@ class NodeDirectory:
         to_own_node: hands a frame to the bridge's own node.
         leader: gives the connection behind which the leader runs, if it runs here.
         elsewhere: gives the nodes behind other bridges.
+        epoch: gives the present one.
         replaying: whether this bridge still repeats requests of an epoch that it has given up.
     """
 
@@ -68,6 +69,7 @@ class NodeDirectory:
         leader: Callable[[], Connection | None],
         elsewhere: Callable[[], Iterable[frames.NodeInfo]] = tuple,
         replaying: Callable[[], bool] = lambda: False,
+        epoch: Callable[[], int] = lambda: 0,
     ) -> None:
         self._node_id = node_id
         self._device_id = device_id
@@ -78,6 +80,7 @@ class NodeDirectory:
         self._leader = leader
         self._elsewhere = elsewhere
         self._replaying = replaying
+        self._epoch = epoch
         self._started_at = loop.time()
         self._timer: asyncio.TimerHandle | None = None
         self._sent_at = float("-inf")
@@ -130,7 +133,7 @@ class NodeDirectory:
         here = self._here()
         known = {info.node_id for info in here}
         elsewhere = [info for info in self._elsewhere() if info.node_id not in known]
-        directory = frames.Directory(nodes=here + elsewhere)
+        directory = frames.Directory(nodes=here + elsewhere, epoch=self._epoch())
         self._to_own_node(directory)
         leader = self._leader()
         if leader is not None:

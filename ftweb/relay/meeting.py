@@ -12,7 +12,8 @@ agreed on. A bridge whose epoch does not stay goes through these steps:
 2. *Arrive.* Once it has applied what the other bridge had when they met, the new replica and the
    journal of the old epoch replace the old replica, in one transaction. A crash before that, and
    it never left; a crash after it, and the journal is still there. If the other epoch cannot be
-   reached any more for ARRIVE_SECONDS it goes back, and on from what it had.
+   reached any more for ARRIVE_SECONDS, or does not take it in, it goes back, and on from what it
+   had.
 3. *Replay.* The journal's requests go to the host like any others, in order, REPLAY_WINDOW at a
    time, with their clients' own ids and serials. One is done when the own replica shows what came
    of it, and, if that is not what its client was told, when that has been released as well.
@@ -106,6 +107,7 @@ class Meeting:
         begin: begins a new epoch from what was saved, with a new node id.
         new_node_id: mints one.
         keep_aside: copies what was saved, before it is given up unmerged.
+        on_quorum: told, as often as it may have changed, whether something can be committed.
     """
 
     def __init__(
@@ -119,6 +121,7 @@ class Meeting:
         begin: Callable[[], None],
         new_node_id: Callable[[], NodeId],
         keep_aside: Callable[[], object] = lambda: None,
+        on_quorum: Callable[[bool], None] = lambda there: None,
     ) -> None:
         self._bridge = bridge
         self._storage = storage
@@ -128,9 +131,12 @@ class Meeting:
         self._begin = begin
         self._new_node_id = new_node_id
         self._keep_aside = keep_aside
+        self._on_quorum = on_quorum
         self._goal: Summary | None = None
         """Where this bridge is on its way to (between rules 1 and 2)."""
+        self._left_at = 0.0
         self._missed_since: float | None = None
+        self._told_quorum = False
         self._pending = deque(
             msgspec.json.decode(text, type=Replayable) for text in storage.durable.replays()
         )
@@ -176,12 +182,17 @@ class Meeting:
             term=node.last_term,
             index=node.last_index,
             applied=node.applied_index,
-            quorum=self._relay.has_quorum(),
+            quorum=self._has_quorum(),
         )
 
     def history(self) -> Any:
         """The same, for the wire."""
         return msgspec.to_builtins(self.summary())
+
+    def _has_quorum(self) -> bool:
+        """Something can be committed: a majority can be reached, and somebody leads it. A bridge
+        that missed the last changes of membership may count on voters that are none any more."""
+        return self._relay.has_quorum() and self._replica.status.quorum
 
     def may_begin(self) -> bool:
         """Whether this bridge is the one to begin an epoch without the others."""
@@ -214,6 +225,11 @@ class Meeting:
             self._under_way(self._goal)
         else:
             self._judge()
+        quorum = self._has_quorum()
+        self._on_quorum(quorum or self._goal is not None or not self._replica.machine.guid)
+        if quorum != self._told_quorum:
+            self._told_quorum = quorum
+            self._relay.tell()  # others may wait for it, or for its loss
         if self._goal is None and self._pending:
             self._replay()
         if self.replaying:
@@ -268,6 +284,7 @@ class Meeting:
         self._count()
         before = self._replica.epoch
         self._goal, self._missed_since = goal, None
+        self._left_at = self._loop.time()
         self._sent.clear()
         self._released.clear()
         self._storage.leave()
@@ -288,7 +305,9 @@ class Meeting:
             self._arrive()
             return
         now = self._loop.time()
-        if any(other.epoch == goal.epoch for other in self._others()):
+        if now - self._left_at > 4 * ARRIVE_SECONDS:
+            self._go_back()  # nobody there takes us in
+        elif any(other.epoch == goal.epoch for other in self._others()):
             self._missed_since = None
         elif self._missed_since is None:
             self._missed_since = now

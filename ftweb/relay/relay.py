@@ -91,6 +91,7 @@ class Relay:
             to_own_node=self._to_own_node,
             leader=lambda: registry.with_node(self._driver.status.leader_id),
             elsewhere=self._elsewhere,
+            epoch=lambda: self._driver.epoch,
             replaying=lambda: self._meeting is not None and self._meeting.replaying,
         )
         self.evening = Evening(
@@ -458,11 +459,9 @@ class Relay:
             epoch=status.epoch, term=status.term, host=host_id, quorum=self._quorum(status)
         )
         if hosting != self.hosting:
-            if hosting.quorum != self.hosting.quorum:
-                self.links.tell(at_once=True)  # others may wait for it, or for its loss
             self.hosting = hosting
             self._on_hosting(hosting)
-            self._notice()
+        self._notice()
 
     def replica_ended(self) -> None:
         """The bridge's own replica runs no more: nothing can be acknowledged here."""

@@ -81,7 +81,7 @@ def draw_apart(seed: int) -> ApartPlan:
     draw = random.Random(f"apart {seed}")
     bridges = 2 if draw.random() < 0.6 else 3
     duration = draw.uniform(8_000.0, 14_000.0)
-    partitions = []
+    partitions: list[tuple[float, float, int]] = []
     at = draw.uniform(1_500.0, 3_000.0)
     while at < duration and len(partitions) < 3:
         lasts = draw.uniform(2_500.0, 7_000.0)
@@ -124,7 +124,7 @@ class Votes(Workload):
 
 
 class ApartChecks(Checks):
-    """The invariants, epoch by epoch: what was decided in one may be decided otherwise in another."""
+    """The invariants, epoch by epoch: what one decided, another may decide otherwise."""
 
     def __init__(self, history: History) -> None:
         super().__init__(history)
@@ -235,9 +235,7 @@ class Phone(Page):
 class Hall:
     """One schedule at work."""
 
-    def __init__(
-        self, plan: ApartPlan, *, narrate: Callable[[str], None] | None = None
-    ) -> None:
+    def __init__(self, plan: ApartPlan, *, narrate: Callable[[str], None] | None = None) -> None:
         self.plan = plan
         self.app = Votes()
         self.world = World(plan.seed, narrate=narrate)
@@ -361,7 +359,7 @@ class Hall:
     def _mend(self, cables: list[Cable]) -> None:
         self.world.say("the partition heals")
         for cable in cables:
-            cable.cut = False
+            cable.mend()
 
     def _kill(self, which: int, step: str | None, count: int) -> None:
         station = self.stations[which]
@@ -401,7 +399,7 @@ class Hall:
         self._healed = True
         self.world.say("all is healed")
         for cable in self.cables:
-            cable.cut = False
+            cable.mend()
         for station in self.stations:
             station.process.spare()
             if not station.process.alive:
@@ -479,9 +477,7 @@ class ApartResult:
     counts: dict[str, int] = field(default_factory=dict)
 
 
-def run_apart(
-    plan: ApartPlan, *, narrate: Callable[[str], None] | None = None
-) -> ApartResult:
+def run_apart(plan: ApartPlan, *, narrate: Callable[[str], None] | None = None) -> ApartResult:
     """Run one schedule."""
     hall = Hall(plan, narrate=narrate)
     violation: Violation | None = None
@@ -504,5 +500,3 @@ def run_apart(
         votes=len(hall.history.acknowledged),
         counts=dict(sorted(hall.world.counts.items())),
     )
-
-

@@ -1,7 +1,7 @@
 """Several bridges, each with the real relay, links and meeting, over simulated wires.
 
-A *station* is a bridge through all its starts; a *cable* is what links two of them: in order, with a
-delay, and cut by partitions, which both ends notice by the silence.
+A *station* is a bridge through all its starts; a *cable* is what links two of them: in order, with
+a delay, and cut by partitions, which both ends notice by the silence.
 """
 
 from __future__ import annotations
@@ -19,13 +19,14 @@ from ftweb.driver import Driver
 from ftweb.epochs import generation_of, next_epoch
 from ftweb.relay.connection import Registry
 from ftweb.relay.handshake import Peer
-from ftweb.relay.here import Here, Hosting
+from ftweb.relay.here import Here
 from ftweb.relay.links import Link as Linked
 from ftweb.relay.meeting import Meeting
 from ftweb.relay.relay import Relay
 from ftweb.relay.wire import Prepared
 from ftweb.simulation.bridge import Bridge
 from ftweb.simulation.disk import Kept, KeptInSqlite
+from ftweb.simulation.invariants import Violation
 from ftweb.simulation.nodes import CheckedMachine, Node
 from ftweb.simulation.world import Process, World
 from ftweb.storage import Durable, Saved, Switching
@@ -122,6 +123,8 @@ class Cable:
         self._links: list[Linked | None] = [None, None]
         self._last = [0.0, 0.0]
         self._generation = 0
+        self._held: list[tuple[int, int, str]] = []
+        """What came during a cut: a socket gives it later, or breaks."""
 
     def redial(self) -> None:
         """Link up if that is possible; again after a while, for ever."""
@@ -147,9 +150,19 @@ class Cable:
 
     def _arrive(self, generation: int, to: int, text: str) -> None:
         link = self._links[to]
-        if self.cut or self.wires is None or generation != self._generation or link is None:
+        if self.wires is None or generation != self._generation or link is None:
+            return
+        if self.cut:
+            self._held.append((generation, to, text))
             return
         self.ends[to].relay.links.received(link, codec.decode(text), text)
+
+    def mend(self) -> None:
+        """The cut is over; what is still wanted goes on."""
+        self.cut = False
+        held, self._held = self._held, []
+        for generation, to, text in held:
+            self.ends[to].process.do(self._arrive, generation, to, text)
 
     def down(self) -> None:
         """The link has ended, for both."""
@@ -199,6 +212,8 @@ class Station(Bridge):
         self.continues = continues
         self.durable: KeptDurable | KeptInSqlite = KeptInSqlite() if sqlite else KeptDurable()
         self.cables: list[Cable] = []
+        self._been: set[tuple[str, int]] = set()
+        """Node ids of this bridge, each with the epochs in which it took part."""
         self._first = number == 0
         self._ids = 0
 
@@ -253,6 +268,12 @@ class Station(Bridge):
         self._name = self.node.replica.begin
         self.node.replica.begin = self._named  # type: ignore[method-assign]
         self.relay.attach(cast(Driver, self.node.replica))
+        self.continuing = Continuing(
+            loop=loop,
+            begin=lambda: self._go_on(new=False),
+            may_begin=lambda: self.meeting.may_begin(),
+            seconds=QUORUM_LOSS,
+        )
         self.meeting = Meeting(
             bridge=self.bridge,
             storage=self.switching,
@@ -261,14 +282,9 @@ class Station(Bridge):
             loop=loop,
             begin=lambda: self._go_on(new=True),
             new_node_id=lambda: NodeId(self._new_id()),
+            on_quorum=self.continuing.quorum if self.continues else lambda there: None,
         )
         self.relay.meet(self.meeting)
-        self.continuing = Continuing(
-            loop=loop,
-            begin=lambda: self._go_on(new=False),
-            may_begin=self.meeting.may_begin,
-            seconds=QUORUM_LOSS,
-        )
         self.node.wake()
         world.say(f"{self.bridge} starts as {self.node_id}")
 
@@ -317,6 +333,13 @@ class Station(Bridge):
         if node_id is not None:
             self.node_id = self.node.id = node_id
             self.node.storage.node = node_id
+        if (self.node_id, beginning.epoch) in self._been:
+            raise Violation(
+                "election safety",
+                f"{self.node_id} comes back to epoch {beginning.epoch} without what it had"
+                " promised there",
+            )
+        self._been |= {(self.node_id, self.node.replica.epoch), (self.node_id, beginning.epoch)}
         self.world.say(f"{self.node_id} goes to epoch {beginning.epoch}")
         self.world.counts["epochs entered"] += 1
         self._name(beginning, node_id=node_id)
@@ -328,11 +351,6 @@ class Station(Bridge):
         super().crash()
         for cable in self.cables:  # the operating system closes its sockets
             cable.down()
-
-    def _on_hosting(self, hosting: Hosting) -> None:
-        super()._on_hosting(hosting)
-        if self.continues and hosting.epoch:
-            self.continuing.quorum(hosting.quorum)
 
     def applied(self, index: int, effects: Sequence[Effect]) -> None:
         """See :class:`ftweb.replica.Listener`."""
