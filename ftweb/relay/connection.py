@@ -74,6 +74,8 @@ class Connection:
     """By which other devices reach it, as far as they can be seen from here."""
     rtt: float = 0.0
     node: NodeHere | None = None
+    renewing: bool = False
+    """It was told to replace its node, and has not yet."""
     leaving: bool = False
     """It said so: its end is no accident."""
     state_epoch: int = -1

@@ -90,7 +90,7 @@ class Relay:
             loop=loop,
             to_own_node=self._to_own_node,
             leader=lambda: registry.with_node(self._driver.status.leader_id),
-            elsewhere=self._elsewhere,
+            elsewhere=lambda: self.links.routes.known_in(self._driver.epoch),
             epoch=lambda: self._driver.epoch,
             replaying=lambda: self._meeting is not None and self._meeting.replaying,
         )
@@ -216,15 +216,7 @@ class Relay:
 
     def _remote(self, node_id: str | None) -> Remote | None:
         """A node of this epoch behind another bridge."""
-        remote = self.links.routes.node(node_id)
-        if remote is None or self.links.routes.epoch_of(remote.bridge) != self._driver.epoch:
-            return None
-        return remote
-
-    def _elsewhere(self) -> list[frames.NodeInfo]:
-        """Those of this epoch behind other bridges, and those of none yet."""
-        routes, mine = self.links.routes, (0, self._driver.epoch)
-        return [r.info for r in routes.nodes.values() if routes.epoch_of(r.bridge) in mine]
+        return self.links.routes.node(node_id, epoch=self._driver.epoch)
 
     # --- the meeting of two epochs ------------------------------------------------------------
 
@@ -254,6 +246,7 @@ class Relay:
     def _replace(self, connection: Connection, node: NodeHere) -> None:
         self._registry.remove_node(connection)
         self.links.routes.released_here(node.node_id)
+        connection.renewing = True
         over = frames.Error(code="epoch_over", message=CODES["epoch_over"], fatal=False)
         connection.send(over)
         self._nodes_changed(at_once=True)
@@ -366,6 +359,7 @@ class Relay:
         )
         if frame.node_id == self.node_id or not self._registry.add_node(connection, node):
             raise FrameError("That node id is taken; mint a new one.", code="node_id_in_use")
+        connection.renewing = False
         self.links.routes.claimed_here(frame.node_id)
         self._nodes_changed(at_once=True)
         self._directory.came(connection)
@@ -377,9 +371,9 @@ class Relay:
 
     def _node_update(self, connection: Connection, frame: frames.NodeUpdate) -> None:
         node = connection.node
-        if node is None:
-            return  # it has just been told to replace it
-        if node.node_id != frame.node_id:
+        if node is None and connection.renewing:
+            return
+        if node is None or node.node_id != frame.node_id:
             raise FrameError("node_update names a node that is not behind this socket.")
         if (node.visible, node.leads) != (frame.visible, frame.leads):
             node.visible, node.leads = frame.visible, frame.leads

@@ -109,14 +109,17 @@ class Routes:
         remote = self._nodes.get(to)
         return self._next.get(to if remote is None else remote.bridge)
 
-    def node(self, node_id: str | None) -> Remote | None:
-        """A node behind another bridge that can be reached."""
-        return None if node_id is None else self._nodes.get(node_id)
+    def node(self, node_id: str | None, *, epoch: int | None = None) -> Remote | None:
+        """A node behind another bridge that can be reached; in an epoch, if one is given."""
+        remote = None if node_id is None else self._nodes.get(node_id)
+        if remote is None or epoch is None or self.epoch_of(remote.bridge) == epoch:
+            return remote
+        return None
 
-    def epoch_of(self, bridge: str) -> int | None:
-        """The epoch in which a bridge said that it is."""
-        known = self._known.get(bridge)
-        return None if known is None else known.state.epoch
+    def known_in(self, epoch: int) -> list[frames.NodeInfo]:
+        """The nodes behind other bridges of an epoch, and behind those of none yet."""
+        found = self._nodes.values()
+        return [remote.info for remote in found if self.epoch_of(remote.bridge) in (0, epoch)]
 
     @property
     def nodes(self) -> Mapping[str, Remote]:

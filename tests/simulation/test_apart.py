@@ -15,7 +15,8 @@ from ftweb.app.lineage import Lineage
 from ftweb.epochs import Summary, Verdict
 from ftweb.relay import meeting as meetings
 from ftweb.relay.meeting import Meeting
-from ftweb.simulation.apart import draw_apart, run_apart
+from ftweb.simulation.apart import run_apart
+from ftweb.simulation.apart_plan import draw_apart
 from ftweb.storage import Switching
 
 SCHEDULES = 300
