@@ -261,6 +261,7 @@ async def test_clients_are_shared_evenly(
         assert (await watching.request({"add": 1})).payload == {"count": 17}
 
 
+@pytest.mark.usefixtures("on_phones")
 async def test_scripts_go_to_another_bridge_when_theirs_is_gone(
     pair: tuple[Bridge, Bridge], hosted: tuple[Bridge, Tab]
 ) -> None:
@@ -268,8 +269,9 @@ async def test_scripts_go_to_another_bridge_when_theirs_is_gone(
 
     first, second = pair
     _, host = hosted
-    spare = await second.tab()
-    await eventually(lambda: spare.node_id in host.driver.node.configuration.members)
+    spares = [await second.tab() for _ in range(2)]
+    wanted = {host.node_id, *(spare.node_id for spare in spares)}
+    await eventually(lambda: wanted <= set(host.driver.node.configuration.voters))
     url = f"{first.origin}/#join={first.config.identity.join_token}"
     async with ftweb.connect(url) as script:
         await script.wait_for_status(lambda s: s.host_id is not None)
