@@ -116,6 +116,11 @@ class Routes:
             return remote
         return None
 
+    def epoch_of(self, bridge: str) -> int | None:
+        """The epoch in which a bridge said that it is."""
+        known = self._known.get(bridge)
+        return None if known is None else known.state.epoch
+
     def known_in(self, epoch: int) -> list[frames.NodeInfo]:
         """The nodes behind other bridges of an epoch, and behind those of none yet."""
         found = self._nodes.values()
