@@ -143,14 +143,21 @@ class Channels:
         registry: knows which node is behind which client.
         identity: holds the tokens.
         host: the node that hosts, as the relay sees it; None if there is none.
+        elsewhere: the origin of the bridge behind which that node is, if it is not this one.
     """
 
     def __init__(
-        self, *, registry: Registry, identity: Identity, host: Callable[[], str | None]
+        self,
+        *,
+        registry: Registry,
+        identity: Identity,
+        host: Callable[[], str | None],
+        elsewhere: Callable[[], str | None] = lambda: None,
     ) -> None:
         self._registry = registry
         self._identity = identity
         self._host = host
+        self.elsewhere = elsewhere
         self._channels: dict[str, Channel] = {}
         self._changed = asyncio.Event()
         self.ever = False
@@ -164,10 +171,10 @@ class Channels:
         return None if node_id is None else self._channels.get(node_id)
 
     async def host(self, seconds: float) -> Channel | None:
-        """Wait for the host's channel; None if there is none in time."""
+        """Wait for the host's channel; None if there is none in time, or it is elsewhere."""
         try:
             async with asyncio.timeout(seconds):
-                while (channel := self.hosting()) is None:
+                while (channel := self.hosting()) is None and self.elsewhere() is None:
                     self._changed.clear()
                     await self._changed.wait()
         except TimeoutError:

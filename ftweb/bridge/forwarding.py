@@ -3,7 +3,8 @@
 Every request that is for the app and for none of its page files comes through here. Rules:
 
 1. Bounds are checked before a tab hears of a request: 413, 429, 503 (with ``Retry-After``).
-2. Without a host a request waits for HTTP_HOST_SECONDS: a takeover is shorter. Then 503.
+2. Without a host a request waits for HTTP_HOST_SECONDS: a takeover is shorter. Then 503. One whose
+   host is behind another bridge is sent there (307, which keeps method and body).
 3. A request that the tab has not begun (it was refused there) goes to the next host, whatever
    it is.
 4. A request whose host died before its response began goes to the next host if that is harmless: if
@@ -27,7 +28,7 @@ from typing import Any, Final
 
 from ftweb.bridge.channels import LOST, Stream
 from ftweb.bridge.opening import Hosts, opening
-from ftweb.bridge.refusals import refuse
+from ftweb.bridge.refusals import redirect, refuse
 from ftweb.bridge.resuming import Progress
 from ftweb.bridge.security import Receive, Scope, Send
 from ftweb.bridge.tunnels import serve_websocket
@@ -137,7 +138,7 @@ class _Request:
         while True:
             channel = await self._channels.host(HTTP_HOST_SECONDS)
             if channel is None:
-                await self._refuse(503)
+                await self._no_channel()
                 return
             opened = opening(
                 self._scope,
@@ -299,6 +300,15 @@ class _Request:
             self._abort()
             return False
         return True
+
+    async def _no_channel(self) -> None:
+        origin = self._channels.elsewhere()
+        if origin is None or self._progress.begun:
+            await self._refuse(503)
+            return
+        query: bytes = self._scope["query_string"]
+        target: bytes = self._scope["raw_path"] + (b"?" + query if query else b"")
+        await redirect(self._send, origin.encode() + target)
 
     async def _refuse(self, status: int) -> None:
         if self._progress.begun:

@@ -12,8 +12,11 @@ from ftweb.flyweb import wire
 class Hosts(Protocol):
     """Finds who answers (:class:`ftweb.bridge.channels.Channels`)."""
 
+    def elsewhere(self) -> str | None:
+        """The origin of another bridge, if the host is behind that one."""
+
     async def host(self, seconds: float) -> Channel | None:
-        """Wait for the host's channel; None if there is none in time."""
+        """Wait for the host's channel; None if there is none in time, or it is elsewhere."""
 
     def is_host(self, stream: Stream) -> bool:
         """Whether a stream leads to who hosts now."""

@@ -72,6 +72,9 @@ class _OnePage:
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
 
+    def elsewhere(self) -> str | None:
+        return None
+
     async def host(self, seconds: float) -> Channel | None:
         return None if self._channel.closed else self._channel
 

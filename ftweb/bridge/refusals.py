@@ -42,3 +42,11 @@ async def refuse(scope: Scope, receive: Receive, send: Send, status: int) -> Non
     await send(start)
     shown = b"" if scope.get("method") == "HEAD" else body
     await send({"type": f"{prefix}http.response.body", "body": shown})
+
+
+async def redirect(send: Send, location: bytes) -> None:
+    """Send a request to another bridge, as it is (307)."""
+    headers = [(b"location", location), (b"content-length", b"0"), (b"cache-control", b"no-store")]
+    start: dict[str, Any] = {"type": "http.response.start", "status": 307, "headers": headers}
+    await send(start)
+    await send({"type": "http.response.body", "body": b""})

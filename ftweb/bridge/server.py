@@ -36,6 +36,7 @@ from ftweb.bridge.bundle import Bundle, make_bundle
 from ftweb.bridge.channels import Channels
 from ftweb.bridge.config import BridgeConfig
 from ftweb.bridge.continuing import Continuing
+from ftweb.bridge.elsewhere import host_elsewhere
 from ftweb.bridge.files import Files
 from ftweb.bridge.forwarding import Forwarder
 from ftweb.bridge.front import Front
@@ -223,6 +224,7 @@ class _Bridge:
             registry=self._registry,
             identity=config.identity,
             host=lambda: self._relay.hosting.host,
+            elsewhere=lambda: host_elsewhere(self._relay, self._registry),
         )
         self._files = Files(
             config.data_dir / "files",
@@ -253,7 +255,7 @@ class _Bridge:
                 own=own,
                 app=Forwarder(self._channels),
                 is_page=lambda path: assets.find(path) is not None,
-                serves=lambda: config.serves_http or self._channels.ever,
+                serves=self._serves_http,
             ),
             self._hosts,
         )
@@ -299,6 +301,13 @@ class _Bridge:
             _log.exception("The bridge's replica met what it cannot apply, and has stopped.")
         self._replica_ended = True
         self._relay.replica_ended()
+
+    def _serves_http(self) -> bool:
+        """Whether the app answers HTTP; a bridge that came without the app sends requests to the
+        host's, which knows."""
+        if self._config.serves_http or self._channels.ever:
+            return True
+        return self._config.app_dir is None and self._channels.elsewhere() is not None
 
     def _on_hosting(self, hosting: Hosting) -> None:
         self._channels.hosting_changed()

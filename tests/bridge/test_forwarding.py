@@ -106,3 +106,20 @@ async def test_websockets_both_ways(served: tuple[Bridge, Tab]) -> None:
             await socket.recv()
     assert closed.value.rcvd is not None
     assert (closed.value.rcvd.code, closed.value.rcvd.reason) == (4001, "as you wish")
+
+
+async def test_another_bridge_sends_requests_to_the_hosts(
+    hosted: tuple[Bridge, Tab], pair: tuple[Bridge, Bridge]
+) -> None:
+    first, second = pair
+    tab = await first.tab(ftweb.flyweb.publish("web", make_app()))
+    await hosted[1].kill()
+    await tab.hosts()
+    async with client(second) as http:
+        answer = await http.post("/digest?x=1", content=b"abc", follow_redirects=True)
+        (sent,) = answer.history
+    assert (sent.status_code, answer.url.port, answer.url.query) == (307, first.port, b"x=1")
+    assert answer.text == hashlib.sha256(b"abc").hexdigest()
+    with pytest.raises(websockets.InvalidStatus) as refused:
+        await websockets.connect(f"ws://127.0.0.1:{second.port}/echo", proxy=None)
+    assert refused.value.response.status_code == 503
