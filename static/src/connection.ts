@@ -190,6 +190,8 @@ export class Link {
   }
 
   private opened(socket: Socket, target: Target): void {
+    // Should the silent bridge hear it after all, it will not take our node for one that died.
+    if (target.name !== this.target?.name) this.send({ type: "bye" });
     this.drop();
     this.socket = socket;
     this.target = target;

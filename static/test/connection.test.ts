@@ -488,6 +488,7 @@ test("what is expected and does not come: a ping, then another bridge, all withi
   assert.deepEqual(log.lines, [], "the silent socket is kept until there is another");
   at.get("b")?.welcome();
   assert.deepEqual(log.lines, ["lost", "welcomed"]);
+  assert.deepEqual(first.sent.at(-1), { type: "bye" });
   assert.ok(first.closed);
 });
 
