@@ -416,7 +416,7 @@ export class Runtime {
   private learn(bridges: Status["bridges"]): void {
     const text = JSON.stringify(bridges);
     if (text === JSON.stringify(this.bridges.list)) return;
-    this.bridges.learn(bridges);
+    this.bridges.learn(bridges, this.status.known.via);
     this.world.tell({ kind: "bridges", bridges: text });
   }
 

@@ -119,11 +119,10 @@ export function toStatus(facts: Facts, state: Condition): FtwebStatus {
   };
 }
 
-/** Node ids. One bridge by itself need not list any. */
+/** Node ids. The list is newer than the welcome: a bridge that goes to another epoch has a new id. */
 function bridgesOf({ welcome, status, via }: Facts): readonly string[] {
   const listed = status?.bridges.map((bridge) => bridge.node_id) ?? [];
-  const own = isTab(via) ? undefined : welcome?.bridge;
-  return own === undefined || listed.includes(own) ? listed : [own, ...listed];
+  return listed.length > 0 || welcome === undefined || isTab(via) ? listed : [welcome.bridge];
 }
 
 function describe(facts: Facts, state: Condition): string {

@@ -105,9 +105,17 @@ export class Bridges implements Targets {
     return this.listed;
   }
 
-  /** A bridge has told which there are. One that tells of none knows no others. */
-  learn(bridges: readonly BridgeAddress[]): void {
+  /**
+   * A bridge has told which there are, itself first. One that tells of none knows no others.
+   *
+   * @param teller - where it was reached: its id changes when it goes to another epoch.
+   */
+  learn(bridges: readonly BridgeAddress[], teller?: string): void {
     this.listed = bridges;
+    const [own] = bridges;
+    if (own !== undefined && teller !== undefined && this.met.has(teller)) {
+      this.met.set(teller, own.node_id);
+    }
   }
 
   /** Further targets, asked for in each round. */

@@ -64,6 +64,13 @@ test("before the first welcome: offline, and connecting", () => {
   assert.equal(status.ready, false);
 });
 
+test("a bridge that goes to another epoch has another id, and is still one", () => {
+  const { keeper, last } = connected();
+  const bridges = ["b2", "c1"].map((node_id) => ({ node_id, urls: [], clients: 1 }));
+  keeper.learn({ status: { ...HOSTED, bridges } });
+  assert.deepEqual(last().bridges, ["b2", "c1"]);
+});
+
 test("part of the group cannot be heard: said, while all else is well", () => {
   const { keeper, told, last } = connected();
   keeper.learn({ status: { ...HOSTED, epoch: 2, provisional: true } });

@@ -67,6 +67,12 @@ test("the bridge that was lost first, then the others; not under its second name
   assert.deepEqual(names("lost", home), [HOME, B.urls[0]]);
 });
 
+test("a bridge with a new id is still the one where it was reached", () => {
+  const { bridges, names, home } = atHome(A, B);
+  bridges.learn([{ ...A, node_id: "a2" }, B], HOME);
+  assert.deepEqual(names("lost", home), [HOME, B.urls[0]]);
+});
+
 test("a bridge that sends us away, or is silent, is tried last", () => {
   const { names, home } = atHome(A, B);
   assert.deepEqual(names("move", home), [B.urls[0], HOME]);
