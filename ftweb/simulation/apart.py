@@ -20,7 +20,7 @@ from typing import Any, Final, cast
 from ftweb.app import Effect, Replied
 from ftweb.app.effects import Changed
 from ftweb.app.sessions import Sessions
-from ftweb.bridge.bootstrap import Genesis
+from ftweb.beginning import Genesis
 from ftweb.client.events import Replied as Told
 from ftweb.core import Settings
 from ftweb.core.types import Json

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from ftweb import codec
 from ftweb.app import Effect
-from ftweb.bridge.bootstrap import Genesis, beginning
+from ftweb.beginning import Genesis, beginning
 from ftweb.bridge.continuing import Continuing
 from ftweb.core import NodeId, Settings
 from ftweb.driver import Driver
@@ -25,9 +25,10 @@ from ftweb.relay.meeting import Meeting
 from ftweb.relay.relay import Relay
 from ftweb.relay.wire import Prepared
 from ftweb.simulation.bridge import Bridge
-from ftweb.simulation.disk import Kept, KeptInSqlite
+from ftweb.simulation.disk import Kept
 from ftweb.simulation.invariants import Violation
 from ftweb.simulation.nodes import CheckedMachine, Node
+from ftweb.simulation.sqlite_disk import KeptInSqlite
 from ftweb.simulation.world import Process, World
 from ftweb.storage import Durable, Saved, Switching
 
