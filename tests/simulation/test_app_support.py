@@ -109,3 +109,42 @@ def test_somebody_has_to_say_what_is_asked(make_app: Callable[..., Path]) -> Non
 def test_errors_in_the_simulation_are_told(make_app: Callable[..., Path]) -> None:
     with pytest.raises(AppLoadError, match=r"simulation\.py: ZeroDivisionError"):
         AuthorsApp(make_app(GOOD, "import ftweb.simulation\n1 / 0"))
+
+
+VOTING = Path(__file__).parents[2] / "examples" / "voting"
+
+
+def test_the_example_holds_what_it_says() -> None:
+    summary = run_many(range(1, 16), app_dir=VOTING)
+    assert [str(found.violation) for found in summary.violations] == []
+    assert summary.votes >= 15 * 30
+    assert summary.with_host_change >= 8
+
+
+@pytest.mark.parametrize(
+    "line, broken, invariant",
+    [
+        (
+            'poll["ballots"][device_id] = check_choice(poll, message.get("choice"))',
+            'poll["ballots"].setdefault(device_id, check_choice(poll, message.get("choice")))',
+            "the_last_ballot_counts",
+        ),
+        (
+            'poll["ballots"][device_id] = check_choice(poll, message.get("choice"))',
+            'poll["ballots"][f"x{device_id}"] = check_choice(poll, message.get("choice"))',
+            "every_ballot_was_cast",
+        ),
+        (
+            '            state["current"] = poll_id\n    return {"poll_id": poll_id}',
+            '            state["current"] = "p0"\n    return {"poll_id": poll_id}',
+            "the_current_poll_is_one_of_the_polls",
+        ),
+    ],
+)
+def test_a_broken_example_is_found(line: str, broken: str, invariant: str, tmp_path: Path) -> None:
+    for name in ("app.py", "simulation.py"):
+        text = (VOTING / name).read_text(encoding="utf-8")
+        (tmp_path / name).write_text(text.replace(line, broken), encoding="utf-8")
+    summary = run_many(range(1, 6), app_dir=tmp_path)
+    found = {result.violation.invariant for result in summary.violations if result.violation}
+    assert invariant in found
