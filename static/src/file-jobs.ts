@@ -28,6 +28,8 @@ export class FileFailure extends Error {
   }
 }
 
+/** Why a request was stopped: nothing is wrong with who was asked. */
+const STOPPED = new Error("The job was paused or cancelled.");
 const FINAL = new Set([401, 413, 422, 507]);
 const PROGRESS_MS = 100;
 
@@ -41,8 +43,8 @@ export class Job {
   cancelled = false;
   private wakers: (() => void)[] = [];
   private aborts = new Set<AbortController>();
-  private told = 0;
-  private phase: Phase | undefined;
+  private latest: FileProgress | undefined;
+  private telling: ReturnType<typeof setTimeout> | undefined;
 
   constructor(private readonly tell: (progress: FileProgress) => void) {}
 
@@ -80,7 +82,7 @@ export class Job {
   abortable(): AbortController {
     const abort = new AbortController();
     this.aborts.add(abort);
-    if (this.paused || this.cancelled) abort.abort();
+    if (this.paused || this.cancelled) abort.abort(STOPPED);
     return abort;
   }
 
@@ -92,23 +94,31 @@ export class Job {
     if (this.cancelled) throw new FileFailure("closed", "It was cancelled.");
   }
 
+  /** Told at once when the phase is another one, else ten times a second; the last is never lost. */
   progress(phase: Phase, bytes: number, size: number, from: readonly string[] = []): void {
-    const now = Date.now();
-    if (phase !== "done" && phase === this.phase && now - this.told < PROGRESS_MS) return;
-    this.told = now;
-    this.phase = phase;
-    this.tell({ phase, bytes, size, from });
+    const another = phase !== this.latest?.phase;
+    this.latest = { phase, bytes, size, from };
+    if (another) this.tellNow();
+    else this.telling ??= setTimeout(() => this.tellNow(), PROGRESS_MS);
+  }
+
+  private tellNow(): void {
+    clearTimeout(this.telling);
+    this.telling = undefined;
+    if (this.latest !== undefined) this.tell(this.latest);
   }
 
   private stop(): void {
-    for (const abort of this.aborts) abort.abort();
+    for (const abort of this.aborts) abort.abort(STOPPED);
     this.wake();
   }
 }
 
+/** What is used of the chunk store. */
+export type Store = Pick<ChunkStore, "have" | "put">;
+
 /** What jobs share. */
 export interface World {
-  readonly store: ChunkStore | undefined;
   readonly sha: Sha256;
   readonly token: () => string;
   readonly now: () => number;
@@ -150,20 +160,21 @@ function address(origin: string, id: string, rest = ""): string {
 
 /** Fetch what is missing of a file into the chunk store. */
 export async function fetchFile(
-  world: World & { readonly store: ChunkStore },
+  world: World,
+  store: Store,
   job: Job,
   id: string,
   manifest: Manifest,
   holders: Holders,
 ): Promise<void> {
-  const have = await world.store.have(manifest);
+  const have = await store.have(manifest);
   const transfer = new Transfer(manifest, holders, (data) => world.sha.of(data), have);
   const active = new Map<Promise<void>, string>();
   const broken: unknown[] = [];
   const tell = (phase: Phase): void =>
     job.progress(phase, transfer.received, manifest.size, [...new Set(active.values())]);
   const start = (wanted: Fetch): void => {
-    const stream: Promise<void> = fetchPart(world, job, id, transfer, wanted, () =>
+    const stream: Promise<void> = fetchPart(world, store, job, id, transfer, wanted, () =>
       tell("fetching"),
     )
       .catch((error: unknown) => {
@@ -198,7 +209,8 @@ export async function fetchFile(
 }
 
 async function fetchPart(
-  world: World & { readonly store: ChunkStore },
+  world: World,
+  store: Store,
   job: Job,
   id: string,
   transfer: Transfer,
@@ -231,7 +243,7 @@ async function fetchPart(
     }
     if (complete === undefined) abort.abort();
   } catch {
-    if (job.paused || job.cancelled) transfer.abandon(wanted);
+    if (abort.signal.reason === STOPPED) transfer.abandon(wanted);
     else transfer.failed(wanted, world.now());
   } finally {
     end?.();
@@ -240,7 +252,7 @@ async function fetchPart(
   const hash = transfer.manifest.chunks[wanted.index];
   if (complete === undefined || hash === undefined) return;
   try {
-    await world.store.put(hash, new Blob([complete]));
+    await store.put(hash, new Blob([complete]));
   } catch (error) {
     throw new FileFailure(
       "files_full",
@@ -324,7 +336,7 @@ export async function giveFile(
       job.progress("done", manifest.size, manifest.size);
       return;
     } catch (error) {
-      if (job.paused && !job.cancelled) {
+      if (error === STOPPED) {
         holders.ended(origin);
         continue;
       }

@@ -35,6 +35,11 @@ const COPIED_BYTES = FILES_KEPT_IN_TAB_BYTES / 4;
 
 const tell = (message: FilesToPage): void => self.postMessage(message);
 
+interface Place extends World {
+  /** None where the browser keeps nothing. */
+  readonly store: ChunkStore | undefined;
+}
+
 class Files {
   private token = "";
   private origins: readonly string[] = [];
@@ -44,13 +49,13 @@ class Files {
   private readonly sources = new Map<string, { file: File; manifest: Manifest }>();
   private listed: readonly Manifest[] = [];
   private keeping: ReturnType<typeof setTimeout> | undefined;
-  private readonly world: Promise<World>;
+  private readonly world: Promise<Place>;
 
   constructor() {
     this.world = this.open();
   }
 
-  private async open(): Promise<World> {
+  private async open(): Promise<Place> {
     const store = await ChunkStore.open().catch(() => undefined);
     const token = (): string => this.token;
     return { store, sha: await sha256(), token, now: () => performance.now() / 1000 };
@@ -126,7 +131,7 @@ class Files {
   }
 
   /** Best done when the others have the file already. Without room the page's own file is left. */
-  private async copy(world: World, id: string, manifest: Manifest): Promise<void> {
+  private async copy(world: Place, id: string, manifest: Manifest): Promise<void> {
     if (world.store === undefined) return;
     try {
       await world.store.use(id, manifest, this.inUse);
@@ -142,7 +147,7 @@ class Files {
   }
 
   private async chunk(
-    world: World,
+    world: Place,
     id: string,
     manifest: Manifest,
     index: number,
@@ -165,7 +170,7 @@ class Files {
     this.inUse.add(id);
     try {
       await store.use(id, manifest, this.inUse);
-      await this.asking((holders) => fetchFile({ ...world, store }, job, id, manifest, holders));
+      await this.asking((holders) => fetchFile(world, store, job, id, manifest, holders));
       const blob = await store.whole(manifest);
       if (blob === undefined) {
         throw new FileFailure("chunk_missing", "The browser has lost part of it. Try again.");
@@ -217,7 +222,7 @@ class Files {
   }
 
   /** Give the first bridge that answers what it lacks and this tab has. Returns the file's id. */
-  private async offer(world: World, manifest: Manifest): Promise<string> {
+  private async offer(world: Place, manifest: Manifest): Promise<string> {
     const id = idOf(world, manifest);
     const whole = this.sources.has(id);
     const have = whole ? [] : ((await world.store?.have(manifest)) ?? []);

@@ -60,3 +60,19 @@ test("every export of client.js is documented", () => {
   assert.ok(names.length >= 4);
   for (const name of names) assert.ok(docs.includes(`\`${name}`), name);
 });
+
+test("every export of files.js is documented", () => {
+  const source = readFileSync(`${FTWEB_ROOT}/static/src/files.ts`, "utf8");
+  const text = readFileSync(`${FTWEB_ROOT}/docs/files.md`, "utf8");
+  const names = Array.from(
+    source.matchAll(/^export (?:function|class) (\w+)/gm),
+    ([, n]) => n ?? "",
+  );
+  assert.ok(names.length >= 7);
+  for (const name of names) assert.match(text, new RegExp(`^\\| \`${name}\\b`, "m"), name);
+  const messages = readFileSync(`${FTWEB_ROOT}/static/src/file-messages.ts`, "utf8");
+  const phases = messages.slice(messages.indexOf("Phase"), messages.indexOf("FileProgress"));
+  const words = Array.from(phases.matchAll(/\| "(\w+)"/g), ([, word]) => word ?? "");
+  assert.ok(words.length >= 6);
+  for (const word of words) assert.ok(text.includes(`\`${word}\``), word);
+});

@@ -29,7 +29,7 @@ export function createRow(key, act) {
   /** @type {Record<string, HTMLButtonElement>} */
   const buttons = {};
   for (const [one, text] of /** @type {[Act, string][]} */ ([
-    ["get", "Download"], ["pause", "Pause"], ["resume", "Go on"], ["save", "Save again"],
+    ["get", "Download"], ["pause", "Pause"], ["resume", "Go on"], ["save", "Save"],
     ["replace", "Replace"], ["remove", "Remove"],
   ])) {
     buttons[one] = h("button", {

@@ -47,6 +47,7 @@ const STATES = {
   "taking-over": "Switching host, downloads go on",
   offline: "You are offline, trying again",
   "no-quorum": "Waiting for the others",
+  provisional: "Part of the class cannot be heard",
 };
 
 /**
