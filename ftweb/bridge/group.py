@@ -19,6 +19,8 @@ import logging
 from typing import Final
 from urllib.parse import urlsplit
 
+from zeroconf import EventLoopBlocked, NotRunningException
+
 from ftweb import frames
 from ftweb.bridge.config import BridgeConfig
 from ftweb.bridge.discovery import Found, browse
@@ -33,6 +35,9 @@ from ftweb.relay.here import Here, Hosting
 from ftweb.relay.relay import Relay
 
 _log = logging.getLogger(__name__)
+
+LINK_FIRST_SECONDS: Final = 2.0
+"""A bridge that knows others gives a link this long before it publishes by itself."""
 
 BROWSE_AGAIN_SECONDS: Final = 30.0
 """Multicast that does not work now may do so on the next network."""
@@ -157,6 +162,12 @@ class Group:
         return held is None or held <= (hosting.epoch, hosting.term)
 
     async def _publish(self) -> None:
+        if self._config.links or known_bridges(self._config.data_dir):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LINK_FIRST_SECONDS):
+                    while not self._links.routes.bridges:
+                        self._changed.clear()
+                        await self._changed.wait()
         while True:
             self._changed.clear()
             if not self._should_publish():
@@ -185,7 +196,7 @@ class Group:
 
     async def _browse(self) -> None:
         while True:
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError, NotRunningException, EventLoopBlocked):
                 async for found in browse(None, interfaces=self._config.mdns_interfaces):
                     if found.guid == self._config.guid:
                         self._heard(found)

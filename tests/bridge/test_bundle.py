@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ftweb.bridge import bundle as module
-from ftweb.bridge.bundle import make_bundle
+from ftweb.bridge.bundle import make_bundle, read_bundle
 from ftweb.errors import AppLoadError
 
 
@@ -99,3 +99,26 @@ def test_names_that_are_one_on_some_systems(app: Path) -> None:
     write(app, pages__Style_dot_css="body {}")
     with pytest.raises(AppLoadError, match=r"pages/Style\.css and pages/style\.css"):
         make_bundle(app)
+
+
+def test_a_bundle_is_read_back_as_it_was_made(tmp_path: Path) -> None:
+    (tmp_path / "pages").mkdir()
+    (tmp_path / "app.py").write_text("x = 1\n", encoding="utf-8")
+    (tmp_path / "pages" / "index.html").write_text("<p>", encoding="utf-8")
+    made = make_bundle(tmp_path)
+    read = read_bundle(made.data, sha256=made.sha256)
+    assert (read.sha256, read.data, dict(read.pages)) == (made.sha256, made.data, dict(made.pages))
+
+
+def test_what_is_not_the_bundle_that_was_asked_for_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_text("x = 1\n", encoding="utf-8")
+    made = make_bundle(tmp_path)
+    changed = made.data.replace(b"x = 1", b"x = 2")
+    no_zip = b"not a zip"
+    for data, sha256 in (
+        (changed, made.sha256),
+        (no_zip, hashlib.sha256(no_zip).hexdigest()),
+        (made.data[:-5], hashlib.sha256(made.data[:-5]).hexdigest()),
+    ):
+        with pytest.raises(AppLoadError):
+            read_bundle(data, sha256=sha256)
