@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import json
-import random
 import shutil
 import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import pytest_asyncio
 
-from tests.e2e.classroom import ROOT, Classroom, Tab, classroom, until
-
-FILES = ROOT / "examples" / "files"
-LARGE = 160_000_000
-"""Bytes that take long enough for something to happen meanwhile."""
+from tests.e2e.classroom import Classroom, classroom, until
+from tests.e2e.files import (
+    FILES,
+    LARGE,
+    content,
+    digest,
+    file_id_of,
+    past,
+    saved,
+    saving_to,
+    share,
+    shared,
+    status_of,
+)
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -49,57 +54,6 @@ async def clear(made: Classroom) -> None:
         await presenter.wait_for_function(
             "n => document.querySelectorAll('[data-testid=file]').length < n", arg=before
         )
-
-
-def content(folder: Path, name: str, size: int, seed: int) -> Path:
-    path = folder / name
-    path.write_bytes(random.Random(seed).randbytes(size))
-    return path
-
-
-def digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-async def share(tab: Tab, path: Path) -> None:
-    await tab.get("choose").set_input_files(path)
-    await tab.page.locator(".name", has_text=path.name).wait_for()
-
-
-async def shared(tab: Tab, name: str) -> None:
-    """Wait until a bridge has all of it."""
-    row = tab.page.locator('[data-testid="file"]', has_text=name)
-    await row.locator(".facts", has_text="the bridge").wait_for(timeout=60_000)
-
-
-async def saving_to(tab: Tab, folder: Path) -> Path:
-    """Have this page's browser save downloads into a folder, as a person's does."""
-    await asyncio.to_thread(folder.mkdir, exist_ok=True)
-    session = await tab.page.context.new_cdp_session(tab.page)
-    await session.send(
-        "Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(folder)}
-    )
-    return folder
-
-
-async def saved(folder: Path, name: str, size: int, timeout: float = 90) -> Path:
-    path = folder / name
-
-    async def there() -> bool:
-        return path.exists() and path.stat().st_size == size
-
-    await until(there, timeout)
-    return path
-
-
-async def past(tab: Tab, share_of_it: float) -> None:
-    """Wait until the download that is under way has come so far, and is not at its end."""
-    await tab.page.wait_for_function(
-        "x => [...document.querySelectorAll('progress')].some(p => !p.hidden && p.value > x)",
-        arg=share_of_it,
-        polling=10,
-    )
 
 
 async def test_everybody_sees_it_at_once_and_gets_the_right_bytes(
@@ -146,7 +100,7 @@ async def test_curl_goes_on_after_the_bridge_was_killed(made: Classroom, tmp_pat
     one, two = made.phone_tabs
     await share(one, path)
     await shared(two, path.name)
-    file_id = await _file_id(made)
+    file_id = await file_id_of(made)
     target = tmp_path / "got.zip"
     host = made.lan.host("latecomer")
     url = f"http://{made.bridge.host.address}:{made.bridge.port}/ftweb/files/{file_id}"
@@ -172,13 +126,13 @@ async def test_tabs_give_a_bridge_back_what_it_lost(made: Classroom, tmp_path: P
     one, two = made.phone_tabs
     await share(one, path)
     await shared(two, path.name)
-    file_id = await _file_id(made)
+    file_id = await file_id_of(made)
     made.bridge.kill()
     await asyncio.to_thread(shutil.rmtree, made.bridge.data / "files")
     await made.bridge.start()
 
     async def back() -> bool:
-        status = await _status(made, file_id)
+        status = await status_of(made, file_id)
         return bool(status.get("complete"))
 
     await until(back, 60)
@@ -201,22 +155,3 @@ async def test_a_replaced_file_begins_anew_and_says_so(made: Classroom, tmp_path
     await two.page.locator(".state", has_text="replaced").wait_for(timeout=30_000)
     got = await saved(folder, new.name, 2_000_000)
     assert await asyncio.to_thread(digest, got) == await asyncio.to_thread(digest, new)
-
-
-async def _file_id(made: Classroom) -> str:
-    from ftweb.files import find_manifests
-
-    state = (await made.script())["state"]
-    (manifest,) = find_manifests(state)
-    return manifest.id
-
-
-async def _status(made: Classroom, file_id: str) -> dict[str, Any]:
-    host = made.lan.host("latecomer")
-    url = f"http://{made.bridge.host.address}:{made.bridge.port}/ftweb/files/{file_id}/status"
-    said = await asyncio.to_thread(host.run, "curl", "-s", "--noproxy", "*", url, check=False)
-    try:
-        got: dict[str, Any] = json.loads(said)
-    except ValueError:
-        return {}
-    return got
