@@ -7,7 +7,8 @@ Wanted, in this order (the package docstring gives the reasons):
 2. *Voters* are members that are caught up: bridges, and the best tab of each device. Hidden
    phones only if there is nobody else. Always an odd number:
 
-   - five, at most two on a device, if three devices or more can give them;
+   - five, at most two on a device, if three devices or more can give them; with several bridges
+     one on each device first, since then no laptop is needed;
    - else three, one on each of three devices, or with two devices bridge, tab and the other;
    - else one, a bridge if there is one.
 
@@ -183,7 +184,7 @@ def wanted_voters(
     mixed = [*bridges[:1], *tabs, *bridges[1:]]
     if len(devices) >= 3:
         for size in range(limit, 3, -2):
-            chosen = _choose(mixed, size, (size - 1) // 2)
+            chosen = _choose(_spread_out(bridges, tabs), size, (size - 1) // 2)
             if chosen:
                 return chosen
         grounded = {info.device_id for info in bridges}
@@ -196,6 +197,23 @@ def wanted_voters(
         if chosen:
             return chosen
     return [info.node_id for info in mixed[:1]]
+
+
+def _spread_out(bridges: list[PeerInfo], tabs: list[PeerInfo]) -> list[PeerInfo]:
+    """In which order bridges and tabs become the five voters.
+
+    With one bridge it comes first: all ways lead through it. With several no laptop is needed, so
+    none gets a second voter while other devices can give one: the best tab, the bridges of other
+    devices, the other tabs, then the rest.
+    """
+    if len(bridges) < 2 or not tabs:
+        return [*bridges[:1], *tabs, *bridges[1:]]
+    best = tabs[0]
+    others = [info for info in bridges if info.device_id != best.device_id]
+    apart = {info.device_id for info in others}
+    single = [info for info in tabs[1:] if info.device_id not in apart]
+    rest = [info for info in (*tabs[1:], *bridges) if info not in single and info not in others]
+    return [best, *others, *single, *rest]
 
 
 def _choose(infos: Iterable[PeerInfo], size: int, per_device: int) -> list[NodeId]:

@@ -100,6 +100,9 @@ def voters(peers: str, start: str = "", **options: Any) -> set[str]:
         ("b@L! t@L* p p2@p", "b t p"),  # never two tabs of a device
         ("b@L! p p2@p", "b"),  # the phone would hold a majority
         ("b@L! t@L* c@M! u@M* p", "b t c u p"),  # two laptops, two voters each
+        ("b@L! t@L* c@M! p q r", "t c p q r"),  # its laptop lost, one more may be missing
+        ("b@L! t@L* c@M! p q", "b t c p q"),  # no fifth device
+        ("b@L! c@M! p q r s", "p b c q r"),
         ("b@L! t@L* c@M! u@M*", "b t u"),
         ("t@L* p q", "t p q"),  # no bridge left
         ("t@L* p", "t"),
