@@ -13,6 +13,7 @@ module                     concept
 :mod:`.state`              the copy of the app's state (sans-I/O)
 :mod:`.status`             how things stand
 :mod:`.connection`         what a script holds
+:mod:`.downloads`          files, from any bridge, on from where the last run stopped
 :mod:`.keeper`             one socket at a time, reconnects, the ``async with``
 =========================  ==============================================================
 """
@@ -24,13 +25,14 @@ from typing import TYPE_CHECKING
 
 from ftweb.client.address import parse_target
 from ftweb.client.connection import Connection
+from ftweb.client.downloads import download
 from ftweb.client.events import Outcome
 from ftweb.client.status import ConnectionStatus
 
 if TYPE_CHECKING:
     from ftweb.client.keeper import Keeper
 
-__all__ = ["Connection", "ConnectionStatus", "Outcome", "connect"]
+__all__ = ["Connection", "ConnectionStatus", "Outcome", "connect", "download"]
 
 
 def connect(

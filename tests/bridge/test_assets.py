@@ -243,3 +243,13 @@ def test_pages_may_not_hide_the_runtimes_addresses(runtime: Path, app: Path, nam
     path.write_text("x", encoding="utf-8")
     with pytest.raises(AppLoadError, match="rename"):
         Assets(runtime_dir=runtime, bundle=make_bundle(app))
+
+
+def test_only_the_files_worker_may_fetch_from_other_bridges() -> None:
+    kind = "text/javascript; charset=utf-8"
+    worker = policy("/ftweb/runtime/abc/files-worker.js", kind)
+    assert b"connect-src 'self' http:;" in worker
+    assert b"'wasm-unsafe-eval'" in worker
+    for path in ("/files-worker.js", "/ftweb/files.js", "/ftweb/runtime/abc/net-worker.js"):
+        assert b"http:" not in policy(path, kind)
+    assert b"http:" not in policy("/", "text/html; charset=utf-8")
