@@ -129,7 +129,6 @@ function beginSharing<T>(
     one.described = (id, manifest) => resolve({ id, manifest });
     one.failed = reject;
   });
-  described.catch(() => undefined); // who waits for `done` is told
   const done = new Promise<T>((resolve, reject) => {
     const early = one.failed;
     one.ended = (value) => resolve(value as T);
@@ -138,6 +137,9 @@ function beginSharing<T>(
       reject(error);
     };
   });
+  // Who waits for either is told; who waits for one only is not told twice.
+  described.catch(() => undefined);
+  done.catch(() => undefined);
   waiting.set(job, one as Waiting);
   post(message(job));
   const order = (kind: "pause" | "resume" | "cancel") => (): void => post({ kind, job });
