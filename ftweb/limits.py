@@ -179,6 +179,10 @@ a worker, whose timers are never throttled."""
 PING_SECONDS: Final = 5.0
 """How often the runtime pings its bridge."""
 
+LISTEN_SECONDS: Final = 6.0
+"""How long a bridge that comes back waits for a group that has gone on without it. Its host looks
+for it every second, an attempt at a machine that is off takes five, taking it in less than one."""
+
 QUORUM_LOSS_SECONDS: Final = 5.0
 """How long a majority of the voters must be gone before an app that wants to continue does so in
 a new epoch. Longer than a Wi-Fi blip or a page's reload; short enough for a class to wait."""

@@ -46,6 +46,7 @@ from ftweb.bridge.listening import Server, listen, serving, uvicorn_config
 from ftweb.bridge.mirror import Mirror
 from ftweb.bridge.page_servers import PageServers
 from ftweb.bridge.publishing import host_name
+from ftweb.bridge.returning import Returning, may_live_on, take_up
 from ftweb.bridge.security import AllowedHosts, Guard
 from ftweb.bridge.sockets import Sockets
 from ftweb.bridge.storage import DATABASE_FILE, SqliteStorage
@@ -109,8 +110,13 @@ async def serve(config: BridgeConfig, *, on_ready: Callable[[Started], None]) ->
             initial_state=config.initial_state,
             bridge=config.bridge_id,
         )
-        if config.app_dir is None and storage.load() is None:
+        saved = storage.load()
+        returns = saved is not None and may_live_on(saved)
+        if config.app_dir is None and saved is None:
             node_id = new_node_id()  # joins whatever epoch the others have
+        elif saved is not None and returns:
+            node_id = new_node_id()
+            take_up(storage, saved)
         else:
             node_id = begin_epoch(storage, genesis, data_dir=config.data_dir)
         started = _started(config, port, home=_home(bundle))
@@ -122,6 +128,7 @@ async def serve(config: BridgeConfig, *, on_ready: Callable[[Started], None]) ->
             storage=storage,
             node_id=node_id,
             genesis=genesis,
+            returns=returns,
         )
         _raise_descriptor_limit()
         await bridge.run(listener, on_ready)
@@ -145,6 +152,7 @@ class _Bridge:
         storage: SqliteStorage,
         node_id: NodeId,
         genesis: Genesis,
+        returns: bool,
     ) -> None:
         loop = asyncio.get_running_loop()
         self._genesis = genesis
@@ -220,6 +228,7 @@ class _Bridge:
             on_quorum=self._on_quorum,
         )
         self._relay.meet(self._meeting)
+        self._returning = Returning(loop=loop, begin=self._begin_anew) if returns else None
         self._channels = Channels(
             registry=self._registry,
             identity=config.identity,
@@ -289,6 +298,8 @@ class _Bridge:
                     for connection in list(server.server_state.connections):
                         connection.transport.abort()  # downloads that outlasted STOP_SECONDS
                     self._continuing.close()
+                    if self._returning is not None:
+                        self._returning.close()
                     self._meeting.close()
                     self._relay.close()
 
@@ -311,14 +322,25 @@ class _Bridge:
 
     def _on_hosting(self, hosting: Hosting) -> None:
         self._channels.hosting_changed()
+        if self._returning is not None and hosting.host is not None:
+            self._returning.hosted()
         self._group.hosting_changed(hosting)
 
     def _others(self) -> list[str]:
         return [url for each in self._relay.links.routes.bridges for url in each.urls]
 
     def _on_quorum(self, there: bool) -> None:
+        if self._returning is not None and self._returning.listening:
+            return  # whether it is gone is not known yet
         if self._config.on_quorum_loss == "continue":
             self._continuing.quorum(there)
+
+    def _begin_anew(self) -> None:
+        """No group has gone on while this bridge was away."""
+        try:
+            self._begin_epoch(new_node_id())
+        except FtwebError as error:
+            _log.error("No new epoch could begin: %s", error)
 
     def _go_on(self) -> None:
         """The quorum is gone for good."""

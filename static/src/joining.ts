@@ -88,7 +88,6 @@ export class Joining {
         } else this.closeSocket(link, Number(text));
         break;
       case "n":
-      case "s":
         break;
     }
   }

@@ -107,6 +107,11 @@ export class NodeKeeper {
     return this.status?.epoch ?? 0;
   }
 
+  /** It leads, and a quorum follows. */
+  get livesOn(): boolean {
+    return this.status?.role === "leader" && this.status.quorum;
+  }
+
   /** The page has been painted. */
   allow(): void {
     this.allowed = true;

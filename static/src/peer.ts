@@ -13,7 +13,6 @@
  *    | `u` | a frame of the wire protocol | client → relay |
  *    | `d` | the same | relay → client |
  *    | `x` | a close code: joining has ended | both ways |
- *    | `s` | a `signal` frame to be passed on | tab ↔ tab |
  *
  * 2. It counts as open from the first beat on. Browsers take 7 to 17 seconds to notice a loss; here
  *    a channel is dead after BEATS_MISSED of the other side's beats without a word.
@@ -26,8 +25,8 @@ import type { Source } from "./frames";
 import type { Pipe } from "./pipe";
 import { BEAT_MS, BEATS_MISSED, CHANNEL_BACKLOG_BYTES, PIECE_CHARS, PIECES_CHARS } from "./timing";
 
-export type Letter = "n" | "o" | "u" | "d" | "x" | "s";
-const LETTERS: ReadonlySet<string> = new Set("nouxds");
+export type Letter = "n" | "o" | "u" | "d" | "x";
+const LETTERS: ReadonlySet<string> = new Set("nouxd");
 
 const count = v.pipe(v.number(), v.safeInteger(), v.minValue(0));
 

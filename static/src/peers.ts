@@ -79,6 +79,12 @@ interface Redial {
 /** Python puts the fields of the envelope first, in this order. */
 const ENVELOPE = /^\{"type":"raft","epoch":(\d+),"sender":"([^"\\]+)","to":"([^"\\]+)"/;
 
+/** A consensus frame of another history than this. */
+export function isOfAnotherEpoch(text: string, epoch: number): boolean {
+  const found = ENVELOPE.exec(text);
+  return found !== null && Number(found[1]) !== epoch;
+}
+
 export class Peers {
   private readonly links = new Map<string, Link>();
   private readonly redials = new Map<string, Redial>();

@@ -19,7 +19,7 @@ import {
 } from "./frames";
 import { Joining, OWN_TAB, withoutSecrets } from "./joining";
 import { NodeKeeper, type NodeEvents, type NodeWorker } from "./nodes";
-import { isAfter, Peers } from "./peers";
+import { isAfter, isOfAnotherEpoch, Peers } from "./peers";
 import { follow, NOWHERE, type Position } from "./replica";
 import { Session } from "./session";
 import { StatusKeeper } from "./status";
@@ -30,6 +30,7 @@ import {
   NODE_BACKLOG_BYTES,
   PEERS_AFTER_MS,
   PROBE_MS,
+  SHUN_MS,
   WATCH_MS,
 } from "./timing";
 
@@ -62,6 +63,8 @@ export class Runtime {
   private readonly seeker: Dialer;
   /** The tab at which we have last sought to join. */
   private sought = "";
+  /** Until when no bridge is looked for. */
+  private shunnedUntil = 0;
   private stream: Position = NOWHERE;
   private resyncing = false;
   /** The history that the bridge has last told of. */
@@ -85,7 +88,11 @@ export class Runtime {
       hello: (target) => this.hello(target),
       welcomed: (welcome, target) => this.welcomed(welcome, target),
       received: (frame) => this.received(frame),
-      forNode: (text) => this.nodes.deliver(text),
+      forNode: (text) => {
+        if (!this.nodes.livesOn || !isOfAnotherEpoch(text, this.nodes.epoch)) {
+          this.nodes.deliver(text);
+        }
+      },
       lost: () => this.lost(),
       refused: (error, final) => {
         const { code, message } = error;
@@ -284,7 +291,9 @@ export class Runtime {
    */
   private fromNode(text: string): void {
     const { link } = this;
-    const sent = !this.bridgeIsThere() && this.peers.sendRaft(text);
+    // Guests at our relay are not at the bridge yet.
+    const direct = !this.bridgeIsThere() || this.joining.busy;
+    const sent = direct && this.peers.sendRaft(text);
     const { via } = this.status.known;
     if (via === OWN_TAB || (sent && isTab(via))) return;
     if (link.backlog <= NODE_BACKLOG_BYTES) link.sendText(text);
@@ -334,16 +343,33 @@ export class Runtime {
   private lookForBridge(): void {
     const { via, status } = this.status.known;
     if (!this.link.connected || !isTab(via) || this.seeker.dialing) return;
+    if (this.now() < this.shunnedUntil) return;
     if (via === OWN_TAB || (status?.bridges.length ?? 0) > 0) {
       this.seeker.dial(this.bridges.origins);
     }
+  }
+
+  /**
+   * A bridge that was cut off may have begun an epoch of its own meanwhile. A host whom a quorum
+   * follows does not give up its own for that: what it acknowledged would be lost.
+   */
+  private isOfOthers(status: Status): boolean {
+    const { via, heard } = this.status.known;
+    return !isTab(via) && !heard && this.nodes.livesOn && status.epoch !== this.nodes.epoch;
+  }
+
+  private turnBack(): void {
+    const { target } = this.joining;
+    if (target === undefined) return;
+    this.shunnedUntil = this.now() + SHUN_MS;
+    this.link.adopt(target.open(), target);
   }
 
   /** At a bridge, with others still at our relay: send them here. */
   private fetchGuests(status: Status): void {
     const { via, welcome } = this.status.known;
     if (via === undefined || isTab(via) || welcome === undefined || !this.joining.busy) return;
-    if (status.host === null || !status.quorum) return;
+    if (status.host === null) return; // its replica has not been taken in yet
     const here = { node_id: welcome.bridge, urls: [via], clients: 0 };
     const bridges = status.bridges.length > 0 ? status.bridges : [here];
     this.nodes.pass({ kind: "bridges", bridges });
@@ -370,6 +396,10 @@ export class Runtime {
         this.message(frame);
         break;
       case "status":
+        if (this.isOfOthers(frame)) {
+          this.turnBack();
+          break;
+        }
         this.enter(frame.epoch);
         if (!isTab(this.status.known.via) || frame.bridges.length > 0) this.learn(frame.bridges);
         // Its node would have to go back: it never hears of the bridge's history (see nodes.ts).

@@ -74,8 +74,8 @@ export const TAKING_OVER_MS = 250;
 /** How long there may be no bridge before a person is told: re-pointing is quicker. */
 export const NO_BRIDGE_MS = 500;
 
-/** A bridge that is back is not stormed by all at once. */
-export const RETURN_SPREAD_MS = 500;
+/** A bridge with another history is asked again after this: somebody has to restart it. */
+export const SHUN_MS = 15_000;
 
 /** How long there may be no quorum before a person is told: a takeover has none for a moment. */
 export const NO_QUORUM_MS = 3_000;
