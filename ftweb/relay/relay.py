@@ -445,7 +445,9 @@ class Relay:
                 successors=list(status.successors),
                 quorum=self._quorum(status),
                 participants=participants(self._registry, there),
-                bridges=bridges(self._here, self.node_id, self._registry, there),
+                bridges=bridges(self._here, self.node_id, self._registry, there)
+                if self._here.bridge
+                else self._found,
                 provisional=self._provisional,
             )
         )
