@@ -158,6 +158,14 @@ def right(path: Path, manifest: Manifest) -> bool:
         return hashlib.file_digest(file, "sha256").hexdigest() == manifest.sha256
 
 
+def write_random(path: Path, size: int) -> None:
+    """The same content each time; in pieces, since one of 900 MB is too large for ``random``."""
+    dice = random.Random(size)
+    with path.open("wb") as file:
+        for start in range(0, size, 1 << 20):
+            file.write(dice.randbytes(min(1 << 20, size - start)))
+
+
 def pieces(path: Path) -> Iterator[bytes]:
     with path.open("rb") as file:
         while piece := file.read(1 << 20):
@@ -307,7 +315,7 @@ async def measure(runs: int, port: int, tab_bytes: int) -> tuple[dict[str, Any],
         files: dict[str, tuple[Path, Manifest]] = {}
         for label, size in {**SIZES, "tab": tab_bytes}.items():
             path = source / f"{size}.bin"
-            path.write_bytes(random.Random(size).randbytes(size))
+            write_random(path, size)
             manifest = describe(
                 path.name,
                 "application/octet-stream",
