@@ -344,13 +344,16 @@ class Hall:
         if self.world.run(self.world.now + HEALED_MS, enough=self._is_well):
             return
         if not self.plan.continues:
-            # The manual: with "wait" the teacher starts the bridge again.
-            for station in self.stations:
-                station.crash()
-                station.start()
-                self.world.run(self.world.now + 3_000.0)
-            if self.world.run(self.world.now + HEALED_MS, enough=self._is_well):
-                return
+            # The manual: with "wait", a bridge that says that nothing can be acknowledged is
+            # started again.
+            for _ in range(3):
+                for station in self.stations:
+                    if not station.meeting.summary().quorum:
+                        station.crash()
+                        station.start()
+                        self.world.run(self.world.now + 3_000.0)
+                if self.world.run(self.world.now + HEALED_MS, enough=self._is_well):
+                    return
         raise Violation("convergence", self._what_is_wrong())
 
     def _is_well(self) -> bool:
