@@ -238,11 +238,11 @@ def _draw_plan(seed: int) -> Plan:
     faults = _draw_faults(draw, duration)
     return Plan(
         seed=seed,
-        tabs=draw.choice([4, 4, 5, 5, 6]),
+        tabs=draw.choice([4, 4, 4, 5, 6]),
         local=draw.choice([0, 1, 1, 2]),
-        clients=draw.choice([0, 1, 2]),
+        clients=draw.choice([0, 0, 1, 2]),
         requests=draw.randrange(56, 66),
-        bursts=draw.choice([4, 6, 6, 10, 30]),
+        bursts=draw.choice([3, 4, 6, 8, 30]),
         duration=duration,
         low=low,
         high=high,

@@ -48,7 +48,7 @@ class Bug:
 
     plant: Callable[[Patch], None]
     caught_by: tuple[str, ...]
-    within: int = 40
+    within: int = 60
     aim: Callable[[Plan], Plan] | None = None
 
 
@@ -56,7 +56,7 @@ BUGS: dict[str, Bug] = {}
 
 
 def bug(
-    *caught_by: str, within: int = 40, aim: Callable[[Plan], Plan] | None = None
+    *caught_by: str, within: int = 60, aim: Callable[[Plan], Plan] | None = None
 ) -> Callable[[Callable[[Patch], None]], Callable[[Patch], None]]:
     """Enter a bug in the list, under its function's name."""
 
@@ -360,7 +360,7 @@ def _evicting(plan: Plan) -> Plan:
     return replace(plan, sessions=3)
 
 
-@bug("exactly once", aim=_evicting)
+@bug("exactly once", "convergence", aim=_evicting)
 def expired_session_silently_reopened(patch: Patch) -> None:
     """What was sent in the old session is sent again in the new one."""
 
