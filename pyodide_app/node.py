@@ -17,6 +17,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from typing import Final
 
 from ftweb import codec, frames
 from ftweb.app import Effect, Server
@@ -35,6 +36,9 @@ from pyodide_app.relay import SETTLE_SECONDS, TabRelay
 _log = logging.getLogger(__name__)
 
 
+NOBODY: Final = frames.Directory(nodes=[])
+
+
 class Whereabouts:
     """Who can be reached, by the bridge's word and by that of a relay in this tab.
 
@@ -44,28 +48,30 @@ class Whereabouts:
 
     def __init__(self, receive: Callable[[frames.Frame], None]) -> None:
         self._receive = receive
-        self._bridge: list[frames.NodeInfo] = []
-        self._relay: list[frames.NodeInfo] = []
+        self._bridge = NOBODY
+        self._relay = NOBODY
         self.settled = False
         """The relay's list counts (:mod:`pyodide_app.relay`, rule 5)."""
 
-    def of_bridge(self, nodes: list[frames.NodeInfo]) -> None:
-        """A bridge has told; nothing if there is no bridge any more."""
-        self._bridge = nodes
-        if nodes or self.settled:
+    def of_bridge(self, directory: frames.Directory) -> None:
+        """A bridge has told; ``NOBODY`` if there is no bridge any more."""
+        self._bridge = directory
+        if directory.nodes or self.settled:
             self.tell()
 
-    def of_relay(self, nodes: list[frames.NodeInfo]) -> None:
+    def of_relay(self, directory: frames.Directory) -> None:
         """The relay has told."""
-        self._relay = nodes
+        self._relay = directory
         if self.settled:
             self.tell()
 
     def tell(self) -> None:
         """Tell the node of all."""
-        known = {info.node_id for info in self._bridge}
-        others = [info for info in self._relay if info.node_id not in known]
-        self._receive(frames.Directory(nodes=self._bridge + others))
+        known = {info.node_id for info in self._bridge.nodes}
+        others = [info for info in self._relay.nodes if info.node_id not in known]
+        # The epoch is that of the bridges in the list, and a relay in a tab lists none.
+        epoch = (self._bridge if known else self._relay).epoch
+        self._receive(frames.Directory(nodes=self._bridge.nodes + others, epoch=epoch))
 
 
 class TabDriver(Driver):
@@ -76,7 +82,7 @@ class TabDriver(Driver):
     def receive(self, frame: frames.Frame) -> None:
         """See :meth:`ftweb.driver.Driver.receive`."""
         if isinstance(frame, frames.Directory):
-            self.whereabouts.of_relay(frame.nodes)
+            self.whereabouts.of_relay(frame)
         else:
             super().receive(frame)
 
@@ -160,7 +166,7 @@ class TabNode:
                 self._frame(text)
             case messages.Linked(bridge=bridge):
                 if not bridge:
-                    self._whereabouts.of_bridge([])
+                    self._whereabouts.of_bridge(NOBODY)
             case messages.WireOpen() as opened:
                 self._standing_in().opened(opened)
             case messages.WireIn(link=link, text=text):
@@ -186,7 +192,7 @@ class TabNode:
             _log.warning("Dropped a frame: %s", error)
             return
         if isinstance(frame, frames.Directory):
-            self._whereabouts.of_bridge(frame.nodes)
+            self._whereabouts.of_bridge(frame)
         else:
             self._driver.receive(frame)
 
@@ -214,7 +220,7 @@ class TabNode:
             if self._settling is not None:
                 self._settling.cancel()
             self._whereabouts.settled = False
-            self._whereabouts.of_relay([])
+            self._whereabouts.of_relay(NOBODY)
 
     async def _run(self) -> None:
         try:

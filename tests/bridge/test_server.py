@@ -205,6 +205,7 @@ async def test_health(hosted: tuple[Bridge, Tab]) -> None:
         "nodes": 2,
         "clients": 2,
         "quorum": True,
+        "spare": 0,
         "storage": "ok",
     }
     await tab.kill()

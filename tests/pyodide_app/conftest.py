@@ -15,6 +15,9 @@ from typing import Any, Protocol
 
 import pytest
 
+from ftweb import codec
+from tests.pyodide_app.bridge import WELCOME
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 HARNESS = Path(__file__).parent / "worker.mjs"
 SECONDS = 60.0
@@ -94,6 +97,7 @@ async def boot_worker(dist: Path) -> AsyncIterator[BootWorker]:
                 "kind": "start",
                 "bundleUrl": f"data:application/zip;base64,{base64.b64encode(bundle).decode()}",
                 "bundle": sha256 or hashlib.sha256(bundle).hexdigest(),
+                "welcome": json.loads(codec.encode(WELCOME)),
             }
             command = ["node", str(HARNESS), str(dist), json.dumps(options)]
             if stock:

@@ -169,6 +169,10 @@ def info(node_id: str) -> frames.NodeInfo:
     )
 
 
+def listing(*nodes: frames.NodeInfo, epoch: int = 0) -> frames.Directory:
+    return frames.Directory(nodes=list(nodes), epoch=epoch)
+
+
 def test_whoever_either_lists_is_there() -> None:
     told: list[list[str]] = []
 
@@ -177,12 +181,24 @@ def test_whoever_either_lists_is_there() -> None:
         told.append([node.node_id for node in frame.nodes])
 
     whereabouts = Whereabouts(receive)
-    whereabouts.of_bridge([info("a"), info("b")])
-    whereabouts.of_bridge([])
+    whereabouts.of_bridge(listing(info("a"), info("b")))
+    whereabouts.of_bridge(listing())
     assert told == [["a", "b"]], "that the bridge is gone says nothing of the nodes"
-    whereabouts.of_relay([info("a")])
+    whereabouts.of_relay(listing(info("a")))
     assert len(told) == 1, "the others are still arriving"
     whereabouts.settled = True
-    whereabouts.of_relay([info("a"), info("c")])
-    whereabouts.of_bridge([info("c"), info("d")])
+    whereabouts.of_relay(listing(info("a"), info("c")))
+    whereabouts.of_bridge(listing(info("c"), info("d")))
     assert told[1:] == [["a", "c"], ["c", "d", "a"]]
+
+
+def test_the_bridges_epoch_is_told_with_its_list() -> None:
+    """Without it no further bridge would ever be brought into the log."""
+    told: list[frames.Frame] = []
+    whereabouts = Whereabouts(told.append)
+    whereabouts.of_bridge(listing(info("a"), epoch=7))
+    whereabouts.settled = True
+    whereabouts.of_relay(listing(info("b"), epoch=6))
+    assert [frame.epoch for frame in told if isinstance(frame, frames.Directory)] == [7, 7]
+    whereabouts.of_bridge(listing())
+    assert told[-1] == listing(info("b"), epoch=6)
