@@ -5,7 +5,9 @@
  *    A member wants one to each other member. Where two want one another, the lower node id calls.
  *    Calls are made one after the other, and only while a relay can pass signals on.
  * 2. At most CHANNELS_ACCEPTED are taken; a second one of the same client is refused while the first
- *    is alive. What is no longer wanted ends once everything wanted is open.
+ *    is alive. Where calls have crossed (one of the two did not know yet that both are members), the
+ *    channel with the lower name stays, at both ends. What is no longer wanted ends once everything
+ *    wanted is open.
  * 3. Who is at the other end is what the relay vouched for when it passed on the signals; which node
  *    runs there is its own word.
  * 4. Consensus: a frame is taken only from the node that it names as its sender, for our own node,
@@ -219,10 +221,20 @@ export class Peers {
 
   private news(link: Link, peer: Peer, before: { node: string | null; open: boolean }): void {
     if (!before.open && link.called !== undefined) this.redials.delete(link.called);
+    if (!before.open && peer.open) this.keepOne(peer.source.client_id);
     if (before.open && before.node !== null && before.node !== peer.node) {
       this.events.lost(before.node);
     }
     this.events.changed();
+  }
+
+  /** Of crossed calls. */
+  private keepOne(clientId: string): void {
+    const same = [...this.links.values()].filter(
+      ({ peer }) => peer?.open === true && peer.source.client_id === clientId,
+    );
+    same.sort((one, other) => (one.id < other.id ? -1 : 1));
+    for (const link of same.slice(1)) this.end(link, false);
   }
 
   private end(link: Link, failed: boolean): void {

@@ -308,3 +308,18 @@ test("a node that is replaced is lost, its tab is not", () => {
   assert.deepEqual(a.lost, ["node-b"]);
   assert.ok(a.open.includes("b"));
 });
+
+void test("of two calls that crossed one channel stays, the same at both ends", () => {
+  const room = new Room(["node-a", "node-b"]);
+  const a = room.add("a");
+  const b = room.add("b");
+  b.learn({ successors: ["node-a"] }); // it does not know yet that it is a member: it calls, too
+  room.pass(5000);
+  assert.equal(a.calls + b.calls, 2, "they have crossed");
+  assert.deepEqual([a.open, b.open], [["b"], ["a"]]);
+  assert.deepEqual(
+    a.peers.open.map((peer) => peer.link),
+    b.peers.open.map((peer) => peer.link),
+  );
+  assert.deepEqual([a.lost, b.lost], [[], []]);
+});

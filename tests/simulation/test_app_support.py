@@ -145,6 +145,6 @@ def test_a_broken_example_is_found(line: str, broken: str, invariant: str, tmp_p
     for name in ("app.py", "simulation.py"):
         text = (VOTING / name).read_text(encoding="utf-8")
         (tmp_path / name).write_text(text.replace(line, broken), encoding="utf-8")
-    summary = run_many(range(1, 6), app_dir=tmp_path)
+    summary = run_many(range(1, 21), app_dir=tmp_path)
     found = {result.violation.invariant for result in summary.violations if result.violation}
     assert invariant in found
