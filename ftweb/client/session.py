@@ -238,8 +238,10 @@ class ClientSession:
             case frames.Reply():
                 self._replied(frame, now)
             case frames.Change():
+                self._enter(frame.epoch)
                 self._changed(self.state.change(frame))
             case frames.State():
+                self._enter(frame.epoch)
                 self._resyncing = False
                 self._changed(self.state.replace(frame))
             case frames.Outcome():
@@ -321,14 +323,19 @@ class ClientSession:
         if self._route is not None:
             self._send_all(now)
 
+    def _enter(self, epoch: int) -> None:
+        """A frame of that epoch has come. Who joins gets the state first, then messages, then the
+        status: what is known of messages must not be forgotten after they came."""
+        if epoch in (0, self._epoch):
+            return  # 0 is none: the bridge has just been started, and hears of the group's soon
+        # Another history: its log indexes say nothing about those seen before.
+        self._epoch = epoch
+        self._last_message = (0, 0)
+        self._last_outcome = 0
+        self._expired_session = 0
+
     def _status_came(self, status: frames.Status, now: float) -> None:
-        if status.epoch not in (0, self._epoch):
-            # Another history: its log indexes say nothing about those seen before. (0 is none: the
-            # bridge has just been started, and hears of the group's in a moment.)
-            self._epoch = status.epoch
-            self._last_message = (0, 0)
-            self._last_outcome = 0
-            self._expired_session = 0
+        self._enter(status.epoch)
         if status != self.status:
             self.status = status
             self._events.append(StatusChanged(status=status))

@@ -344,6 +344,17 @@ def test_messages_of_another_epoch_count_anew() -> None:
     assert received(client) == [[5, 0], [3, 0]]
 
 
+def test_messages_that_come_before_the_status_of_their_epoch_are_remembered() -> None:
+    """Who joins is sent the state, then messages, then the status: a schedule of the simulator was
+    given the same message again by the next connection."""
+    client = joined()
+    client.receive(frames.State(epoch=2, index=6, value=None), 0.0)
+    client.receive(message(7, 0), 0.0)
+    client.receive(status("h1", epoch=2), 0.0)
+    client.receive(message(7, 0), 0.0)
+    assert received(client) == [[7, 0]]
+
+
 def test_state_follows_changes_and_heals_gaps() -> None:
     client = joined()
     client.receive(frames.State(epoch=1, index=3, value={"n": 0}), 0.0)
