@@ -109,7 +109,7 @@ async def provisional(made: Classroom) -> None:
                 await tab.until("s.bridges.length === 2 && !s.provisional", 60)
                 await tab.until("s.bridges.every(bridge => s.successors.includes(bridge))", 60)
             hosts = {name: made.lan.host(name) for name in ("laptop", "laptop2", *PHONES)}
-            part = {"laptop"} if away == "laptop" else {"laptop2", "phone2", "phone3"}
+            part = {"laptop"} if away == "laptop" else {"laptop2", "phone2"}
             made.lan.partition(
                 [host for name, host in hosts.items() if name in part],
                 [host for name, host in hosts.items() if name not in part],
