@@ -1,7 +1,8 @@
 /**
  * Is it me or the host? One word and one sentence, from what the link, the bridge and the node say.
  *
- * 1. "offline": the bridge cannot be reached: it is this device, or the bridge.
+ * 1. "offline": the bridge cannot be reached: it is this device, or the bridge. The same where only
+ *    a tab relays, without a quorum: more often than not it is this device that is cut off.
  * 2. "no-quorum": the bridge is there, but too many replicas are not.
  * 3. "taking-over": the bridge is there, nobody hosts right now.
  * 4. "no-bridge": the tabs go on among themselves, and nobody new can join.
@@ -183,6 +184,7 @@ export class StatusKeeper {
     });
     const lasting = troubles.find(({ due }) => due <= now);
     if (this.facts.ended) this.state = "offline";
+    else if (lasting?.state === "no-quorum" && isTab(this.facts.via)) this.state = "offline";
     else if (lasting !== undefined) this.state = lasting.state;
     else if (!troubles.some(({ state }) => state === this.state)) {
       // What was shown is over. Trouble that had been hidden behind it needs no second wait.
