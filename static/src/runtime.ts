@@ -17,6 +17,7 @@ import {
   type Status,
   type Welcome,
 } from "./frames";
+import { Heard } from "./heard";
 import { Joining, OWN_TAB, withoutSecrets } from "./joining";
 import { NodeKeeper, type NodeEvents, type NodeWorker } from "./nodes";
 import { isAfter, isOfAnotherEpoch, Peers } from "./peers";
@@ -69,10 +70,7 @@ export class Runtime {
   private resyncing = false;
   /** The history that the bridge has last told of. */
   private epoch = 0;
-  /** The last message handled: (index, position). */
-  private heard = { index: 0, position: -1 };
-  /** Index of the first state: messages up to it were sent before we came. */
-  private floor = 0;
+  private readonly heard = new Heard();
   private watchedAt: number;
 
   constructor(
@@ -229,8 +227,7 @@ export class Runtime {
   }
 
   private fullHello(): Hello {
-    // One index back: the socket may have closed between two messages of one index.
-    const message_index = Math.max(this.heard.index - 1, this.floor);
+    const message_index = this.heard.since;
     return {
       type: "hello",
       version: PROTOCOL_VERSION,
@@ -268,7 +265,7 @@ export class Runtime {
     if (another) {
       this.session.reset();
       this.epoch = 0;
-      this.forgetMessages();
+      this.heard.forget();
       this.resync();
     }
     this.nodes.connect(welcome, target.name);
@@ -421,7 +418,7 @@ export class Runtime {
           case "apply":
             this.stream = { epoch: frame.epoch, index: frame.index };
             if (frame.type === "state") this.resyncing = false;
-            if (this.floor === 0) this.floor = frame.index;
+            this.heard.begin(frame.index);
             this.world.tell({ kind: "stream", frame });
             break;
           case "gap":
@@ -438,7 +435,7 @@ export class Runtime {
   private enter(epoch: number): void {
     // 0 is none: the bridge has just been started, and hears of the group's in a moment.
     if (epoch === this.epoch || epoch === 0) return;
-    if (this.epoch > 0) this.forgetMessages();
+    if (this.epoch > 0) this.heard.forget();
     this.epoch = epoch;
     this.session.enter(epoch);
   }
@@ -451,10 +448,7 @@ export class Runtime {
   }
 
   private message(frame: Message): void {
-    const { index, position } = this.heard;
-    if (frame.index < index || (frame.index === index && frame.position <= position)) return;
-    this.heard = { index: frame.index, position: frame.position };
-    this.world.tell({ kind: "message", payload: frame.payload });
+    if (this.heard.note(frame)) this.world.tell({ kind: "message", payload: frame.payload });
   }
 
   private lost(): void {
@@ -477,11 +471,6 @@ export class Runtime {
     if (this.resyncing) return;
     this.resyncing = this.link.connected;
     this.link.resync();
-  }
-
-  private forgetMessages(): void {
-    this.floor = 0;
-    this.heard = { index: 0, position: -1 };
   }
 
   /** Send and tell what the session has come up with. */
