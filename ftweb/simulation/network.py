@@ -15,6 +15,7 @@ among tabs are made there. A clogged direction holds everything until it is free
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
@@ -61,8 +62,11 @@ class Direction:
     slow: float = 1.0
     last: float = 0.0
     """When the last ordered frame arrives: the next one comes later."""
-    held: list[tuple[Callable[[Any], None], Any]] = field(default_factory=list)
-    """What waits, and what it is to be given."""
+    ordered: deque[tuple[Callable[[Any], None], Any]] = field(default_factory=deque)
+    """The ordered frames on their way, and who is given each. Whenever one is due the first of
+    them arrives, so no cut can change their order."""
+    held: list[tuple[Callable[[Any], None], Any] | None] = field(default_factory=list)
+    """What waits for the end of a cut or a clog; None stands for the first of ``ordered``."""
 
 
 class Link:
@@ -203,22 +207,26 @@ class Network:
         self, link: Link, way: Direction, deliver: Callable[[T], None], what: T
     ) -> None:
         """Deliver after everything that was given to this before, over this way."""
+        way.ordered.append((deliver, what))
         if way.cut or way.clogged:
-            way.held.append((deliver, what))
+            way.held.append(None)
             return
         delay = self._delay(link, way)
         if self.weather.loss and self.world.random.random() < self.weather.loss:
             delay *= RETRANSMIT
         way.last = max(way.last, self.world.now + delay)
-        self.world.at(way.last, self._deliver, way, deliver, what)
+        self.world.at(way.last, self._next, way)
 
     def release(self, way: Direction) -> None:
         """End a cut or a clog: what was held goes on, in order."""
         way.cut = way.clogged = False
         held, way.held = way.held, []
-        for deliver, what in held:
+        for loose in held:
             way.last = max(way.last, self.world.now + 0.1)
-            self.world.at(way.last, self._deliver, way, deliver, what)
+            if loose is None:
+                self.world.at(way.last, self._next, way)
+            else:
+                self.world.at(way.last, self._deliver, way, *loose)
 
     def _arrive(
         self, way: Direction, delay: float, deliver: Callable[[str], None], text: str
@@ -228,11 +236,18 @@ class Network:
         else:
             self.world.after(delay, deliver, text)
 
-    def _deliver(self, way: Direction, deliver: Callable[[Any], None], what: Any) -> None:
+    def _next(self, way: Direction) -> None:
         if way.cut or way.clogged:  # since it was sent
-            way.held.append((deliver, what))
+            way.held.append(None)
         else:
+            deliver, what = way.ordered.popleft()
             deliver(what)
+
+    def _deliver(self, way: Direction, deliver: Callable[[str], None], text: str) -> None:
+        if way.cut or way.clogged:  # since it was freed
+            way.held.append((deliver, text))
+        else:
+            deliver(text)
 
     def _delay(self, link: Link, way: Direction) -> float:
         weather = self.weather
