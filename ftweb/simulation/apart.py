@@ -114,7 +114,7 @@ class ApartChecks(Checks):
                 "acknowledged too early", f"{client} was answered {reply.serial} by no epoch"
             )
 
-    def message(self, client: str, message: tuple[Any, ...]) -> None:
+    def message(self, client: str, message: Json) -> None:
         """Messages are sent in each epoch: those of a replayed request come again."""
 
 

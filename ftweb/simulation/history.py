@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -54,8 +55,8 @@ class History:
 
     requests: list[Request] = field(default_factory=list)
     by_serial: dict[tuple[str, int], Request] = field(default_factory=dict)
-    messages: dict[str, list[tuple[Any, ...]]] = field(default_factory=dict)
-    """What each client was sent by handlers, in order."""
+    messages: dict[str, Counter[bytes]] = field(default_factory=dict)
+    """How often each client was given which message of a handler, as JSON."""
 
     def ask(self, request: Request) -> None:
         """A client asks."""

@@ -13,7 +13,8 @@ acknowledged too early  a client is answered only what is committed, and the sam
 exactly once            a request changes the state at most once, and not if it was refused; an
                         acknowledged one did
 from nothing            every effect comes from a request that a client has sent
-message once            a client is given each message of a handler at most once
+message once            a client is given each message of a handler at most once, and none that no
+                        handler sent it
 linearizability         registers behave as if there were only one copy of them
 convergence             once everything is healed, all requests are answered and all replicas
                         equal, within ten election timeouts
@@ -25,10 +26,13 @@ anything in the code under simulation.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from ftweb.app import Effect, Machine, Replied
+import msgspec.json
+
+from ftweb.app import Effect, Machine, Replied, Sent
 from ftweb.app.effects import Changed
 from ftweb.client.events import Replied as Told
 from ftweb.core import Entry, EntryKind, HardState, Role, Snapshot
@@ -102,6 +106,9 @@ class Checks:
         """(client, serial) → (log index, payload, error)."""
         self._changed: dict[tuple[str, int], int] = {}
         """(client, serial) → log index of its change."""
+        self._sent: dict[bytes, dict[tuple[int, int], tuple[str, ...] | None]] = {}
+        """Message → where handlers sent it, (log index, position), to whom. Apps send the same
+        words more than once, so a message is known by how often it was sent."""
 
     # --- saving ---------------------------------------------------------------------------
 
@@ -169,6 +176,9 @@ class Checks:
         self._epoch = epoch
         self._answers = {key: item for key, item in self._answers.items() if item[0] <= base}
         self._changed = {key: index for key, index in self._changed.items() if index <= base}
+        for places in self._sent.values():
+            for index, position in [place for place in places if place[0] > base]:
+                del places[index, position]
 
     def applied(
         self,
@@ -189,6 +199,9 @@ class Checks:
                     data,
                     changes=any(isinstance(other, Changed) for other in effects),
                 )
+            elif isinstance(effect, Sent):
+                places = self._sent.setdefault(msgspec.json.encode(effect.payload), {})
+                places[index, effect.position] = effect.to
         if node is not None and index % DIGEST_EVERY == 0:
             self.digest(node, machine)
 
@@ -338,12 +351,17 @@ class Checks:
                 f" committed was {known[1:]}",
             )
 
-    def message(self, client: str, message: tuple[Any, ...]) -> None:
+    def message(self, client: str, message: Json) -> None:
         """A message of a handler has come to a client."""
-        seen = self.history.messages.setdefault(client, [])
-        if message in seen:
-            raise Violation("message once", f"{client} was given message {message} twice")
-        seen.append(message)
+        key = msgspec.json.encode(message)
+        sent = sum(to is None or client in to for to in self._sent.get(key, {}).values())
+        given = self.history.messages.setdefault(client, Counter())
+        given[key] += 1
+        if given[key] > sent:
+            raise Violation(
+                "message once",
+                f"{client} was given message {message} {given[key]} times, sent {sent} times",
+            )
 
 
 _LATE_CODES = UNKNOWN_CODES | {"serial_acknowledged"}

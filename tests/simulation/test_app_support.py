@@ -101,6 +101,12 @@ def test_an_invariant_is_checked_after_every_change(make_app: Callable[..., Path
     assert summary.votes < 20
 
 
+def test_an_app_may_send_the_same_words_again(make_app: Callable[..., Path]) -> None:
+    chatty = GOOD.replace("return len(", 'server.broadcast("voted")\n            return len(')
+    summary = run_many(range(5), app_dir=make_app(chatty))
+    assert [str(found.violation) for found in summary.violations] == []
+
+
 def test_somebody_has_to_say_what_is_asked(make_app: Callable[..., Path]) -> None:
     with pytest.raises(AppLoadError, match="@requests"):
         AuthorsApp(make_app(GOOD, SIMULATION.replace("@requests", "")))
