@@ -252,6 +252,7 @@ class _Bridge:
             routes=[
                 Route("/healthz", health.endpoint(self._report), methods=["GET"]),
                 WebSocketRoute("/ftweb/socket", self._sockets),
+                WebSocketRoute("/ftweb/socket/{attempt:int}", self._sockets),
                 WebSocketRoute("/ftweb/http", self._channels),
                 WebSocketRoute("/ftweb/publish", self._page_servers),
                 WebSocketRoute(LINK_PATH, self._group.endpoint),

@@ -181,7 +181,10 @@ export class Link {
   probe(): void {
     if (!this.running) return;
     if (this.connected) this.ping(true);
-    else if (this.socket === undefined && !this.dialer.dialing) this.dial("lost");
+    else if (this.socket === undefined) {
+      this.dialer.afresh();
+      this.dial("lost");
+    }
   }
 
   private dial(occasion: Occasion): void {

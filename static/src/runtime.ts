@@ -359,6 +359,7 @@ export class Runtime {
     const { target } = this.joining;
     if (target === undefined) return;
     this.shunnedUntil = this.now() + SHUN_MS;
+    this.seeker.stop();
     this.link.adopt(target.open(), target);
   }
 

@@ -67,15 +67,26 @@ export interface Targets {
 
 const ORIGIN = /^https?:\/\/[^/?#@]+$/;
 
-/** A bridge at one of its addresses. */
+/**
+ * A bridge at one of its addresses.
+ *
+ * Each attempt since the last that was let in has a path of its own. Firefox makes a WebSocket wait
+ * before it connects at all, by half as long again after each that failed, for up to a minute, and
+ * keeps count by address and path (`FailDelayManager` in netwerk/protocol/websocket/
+ * WebSocketChannel.cpp, for RFC 6455, section 7.2.3). The retries of `Link` are that section's
+ * backoff already, and a bridge that is back after a few minutes must have its clients in seconds.
+ */
 class Origin implements Target {
   constructor(
     readonly name: string,
     private readonly openSocket: (url: string) => Socket,
+    private readonly attempt: (origin: string) => number,
   ) {}
 
   open(): Socket {
-    return this.openSocket(`${this.name.replace(/^http/, "ws")}/ftweb/socket`);
+    const attempt = this.attempt(this.name);
+    const path = attempt === 0 ? "" : `/${attempt}`;
+    return this.openSocket(`${this.name.replace(/^http/, "ws")}/ftweb/socket${path}`);
   }
 }
 
@@ -83,6 +94,8 @@ export class Bridges implements Targets {
   private listed: readonly BridgeAddress[];
   private readonly ways: (() => readonly Target[])[] = [];
   private rounds = 0;
+  /** Sockets opened at each origin since it last let us in. */
+  private readonly attempts = new Map<string, number>();
   /** Which bridge answered at which origin: a page may use a name that is in no list. */
   private readonly met = new Map<string, string>();
 
@@ -133,7 +146,9 @@ export class Bridges implements Targets {
   }
 
   arrived(target: Target, bridge: string): void {
-    if (target instanceof Origin) this.met.set(target.name, bridge);
+    if (!(target instanceof Origin)) return;
+    this.met.set(target.name, bridge);
+    this.attempts.delete(target.name);
   }
 
   round(occasion: Occasion, present: Target | undefined): readonly Target[] {
@@ -147,10 +162,18 @@ export class Bridges implements Targets {
     // After a whole round that failed nothing speaks for the one that was used.
     if (occasion === "again") origins.push(...origins.splice(0, this.rounds % origins.length));
     this.rounds += 1;
-    const bridges = [...new Set(origins)].map((origin) => new Origin(origin, this.open));
+    const bridges = [...new Set(origins)].map(
+      (origin) => new Origin(origin, this.open, (name) => this.attempt(name)),
+    );
     return elsewhere && (occasion === "lost" || occasion === "silent")
       ? [...further, ...bridges]
       : [...bridges, ...further];
+  }
+
+  private attempt(origin: string): number {
+    const attempt = this.attempts.get(origin) ?? 0;
+    this.attempts.set(origin, attempt + 1);
+    return attempt;
   }
 
   /** Which of its addresses to try in this round. */

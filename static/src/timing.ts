@@ -5,8 +5,16 @@
  * ftweb/limits.py.
  */
 
-/** Until a socket opens. A LAN answers in milliseconds; a dead address never. */
+/** Until others are tried again. A LAN answers in milliseconds; a dead address never. */
 export const DIAL_MS = 5_000;
+
+/**
+ * A socket that has not opened by then is replaced by a new one. Long, as a bridge with much to do
+ * may answer late; but kernels ask a silent address again after 1, 3, 7 and 15 seconds, so from the
+ * fourth on a new one asks sooner. Firefox counts one that has waited for 20 s as failed, and makes
+ * those after it wait for longer each time (see `Origin` in targets.ts).
+ */
+export const KEEP_MS = 12_000;
 
 /** The next address is tried after this, beside the one that does not answer: ten round trips. */
 export const DIAL_NEXT_MS = 150;

@@ -8,6 +8,7 @@ import type { ErrorFrame, Hello } from "../src/frames";
 import type { Occasion, Socket, Targets } from "../src/targets";
 import {
   BUSY_MS,
+  DIAL_MS,
   DIAL_NEXT_MS,
   LATE_MS,
   LOADING_MS,
@@ -17,7 +18,6 @@ import {
   SPREAD_MS,
   STABLE_MS,
   SUSPECT_MS,
-  WELCOME_MS,
 } from "../src/timing";
 import { Bridge, openSocket, STATUS, WELCOME } from "./support/bridge";
 import { fastClock, ManualClock } from "./support/clock";
@@ -410,8 +410,20 @@ test("a probe pings at once; while waiting it connects at once", () => {
   assert.equal(sockets.length, 2);
   link.probe();
   assert.equal(sockets.length, 2, "one attempt at a time");
-  clock.pass(WELCOME_MS);
+  clock.pass(SUSPECT_MS + 1);
+  link.probe();
+  assert.equal(sockets.length, 3, "the device may have slept");
   assert.ok(sockets[1]?.closed);
+});
+
+test("a socket that opens between two rounds is taken", () => {
+  const { clock, log, sockets, last } = played();
+  clock.pass(DIAL_MS);
+  last().welcome();
+  assert.equal(sockets.length, 1);
+  assert.deepEqual(log.lines, ["welcomed"]);
+  clock.pass(RETRY_CAP_MS);
+  assert.equal(sockets.length, 1, "the retry is off");
 });
 
 test("what a given-up socket still says is not heard", () => {

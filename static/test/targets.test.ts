@@ -54,6 +54,18 @@ test("a page that knows nothing goes home, and only there", () => {
   assert.deepEqual(opened, ["ws://localhost:8765/ftweb/socket"]);
 });
 
+test("each attempt has a path of its own until the bridge lets us in", () => {
+  const { bridges, opened } = known();
+  const [home] = bridges.round("start", undefined);
+  const [again] = bridges.round("again", undefined);
+  for (const target of [home, home, again]) assert.throws(() => target?.open());
+  assert.ok(home);
+  bridges.arrived(home, "a");
+  assert.throws(() => again?.open());
+  const paths = opened.map((url) => url.slice("ws://localhost:8765".length));
+  assert.deepEqual(paths, ["/ftweb/socket", "/ftweb/socket/1", "/ftweb/socket/2", "/ftweb/socket"]);
+});
+
 test("what an earlier load knew is tried after home", () => {
   const { bridges, names } = known(B);
   bridges.learn([A, B]);

@@ -355,9 +355,15 @@ async def test_its_own_origins(bridge: Bridge, origin: str) -> None:
         assert json.loads(await opened.recv())["type"] == "welcome"
 
 
+async def test_each_attempt_may_have_a_path_of_its_own(bridge: Bridge) -> None:
+    async with connect(f"ws://127.0.0.1:{bridge.port}/ftweb/socket/17") as opened:
+        await opened.send(hello(bridge))
+        assert json.loads(await opened.recv())["type"] == "welcome"
+
+
 @pytest.mark.usefixtures("bystander")
 async def test_sockets_elsewhere(bridge: Bridge, caplog: pytest.LogCaptureFixture) -> None:
-    for path in ("/", "/ftweb/socketx", "/FTWEB/socket", "/ftweb//socket"):
+    for path in ("/", "/ftweb/socketx", "/ftweb/socket/x", "/FTWEB/socket", "/ftweb//socket"):
         with pytest.raises(InvalidStatus) as caught:
             async with connect(f"ws://127.0.0.1:{bridge.port}{path}"):
                 pass

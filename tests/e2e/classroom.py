@@ -346,8 +346,15 @@ class Classroom:
         tabs = [tab for tab in self.tabs.values() if tab not in besides]
         waiting = {asyncio.create_task(tab.until("s.hosting", timeout)): tab for tab in tabs}
         try:
-            done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-            return waiting[done.pop()]
+            missed: BaseException | None = None
+            pending = set(waiting)
+            while pending:
+                done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    missed = task.exception()  # one may have been killed; others may yet host
+                    if missed is None:
+                        return waiting[task]
+            raise TimeoutError("No tab hosts.") from missed
         finally:
             for task in waiting:
                 task.cancel()
