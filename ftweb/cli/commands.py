@@ -263,7 +263,7 @@ def simulate(
     A whole class runs in one process: bridge, tabs and network, with the real replicas, handlers
     and client sessions. Tabs crash, freeze and leave, links fail, the bridge is killed; afterwards
     each acknowledged vote must be there exactly once. The exit status is 1 if anything that
-    ftweb promises does not hold.
+    ftweb promises, or your app's own invariant, does not hold.
 
     \b
     Examples:

@@ -3,7 +3,7 @@
 1. The report goes to stdout, the progress bar to stderr. Nothing of what is reported depends on
    how many processes there were, or on when they were done.
 2. A violation ends with status 1, the smallest schedule that still shows it, and the command that
-   replays it.
+   replays it. So does an author's app that acknowledged nothing: that must not pass for a success.
 """
 
 from __future__ import annotations
@@ -62,6 +62,14 @@ def simulate(options: SimulateOptions) -> int:
         click.echo(json.dumps(report))
     else:
         _tell(summary, options, smallest, time.monotonic() - started)
+    if options.app_dir is not None and not summary.votes:
+        click.secho(
+            "No request was acknowledged, so this shows nothing of the app. What its @requests "
+            "function asks for, or the answers above, say why.",
+            fg="red",
+            err=True,
+        )
+        return VIOLATED
     return VIOLATED if summary.violations else 0
 
 
@@ -118,6 +126,8 @@ def _tell(
         f"host changes          {summary.host_changes}"
         f"   (in {summary.with_host_change / share:.0f} % of the schedules)"
     )
+    for code, count in sorted(summary.errors.items(), key=lambda item: (-item[1], item[0])):
+        click.echo(f"{code:<20}  {count}   ({summary.examples[code][1]})")
     click.echo(f"digest of all traces  {summary.digest}")
     click.echo("what happened:")
     for kind, count in sorted(summary.counts.items(), key=lambda item: (-item[1], item[0])):

@@ -28,6 +28,7 @@ import importlib.util
 import inspect
 import random
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,9 +102,10 @@ class AuthorsApp:
         marked = list(_marked(directory))
         asks = [function for function, mark in marked if mark == "requests"]
         if len(asks) != 1:
+            found = f"{len(asks)} functions are" if asks else "no function is"
             raise AppLoadError(
-                f"{directory}: {len(asks)} functions are decorated with @requests, it takes one. "
-                "Say in simulation.py what people ask the app for (see docs/simulation.md)."
+                f"{directory}: {found} decorated with @requests in simulation.py or tests/*.py, "
+                "where one says what people ask the app for (see docs/simulation.md, Your own app)."
             )
         self._ask: Ask = asks[0]
         self._always: list[Callable[[Any], object]] = []
@@ -124,32 +126,49 @@ class AuthorsApp:
 
     def request(self, person: Person, draw: random.Random) -> Any:
         """See :class:`~ftweb.simulation.workload.App`."""
-        return self._ask(person, draw)
+        return _call(self._ask, person, draw)
 
     def probe(self, person: Person, draw: random.Random) -> Any:
         """See :class:`~ftweb.simulation.workload.App`."""
-        return self._ask(person, draw)
+        return _call(self._ask, person, draw)
 
     def watch(self, state: Any) -> None:
         """See :class:`~ftweb.simulation.workload.App`."""
         for function in self._always:
-            _holds(function, state)
+            _call(function, state)
 
     def judge(self, state: Any, history: History) -> None:
         """See :class:`~ftweb.simulation.workload.App`."""
         for function in self._finally:
-            _holds(function, state, history.requests)
+            _call(function, state, history.requests)
 
     def is_vote(self, payload: Any) -> bool:
         """See :class:`~ftweb.simulation.workload.App`: whatever was acknowledged counts."""
         return True
 
 
-def _holds(function: Callable[..., object], *arguments: Any) -> None:
+def _call(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Call a function of the author's; whatever it raises is told with its name, file and line."""
     try:
-        function(*arguments)
-    except AssertionError as error:
-        raise Violation(function.__name__, str(error) or "does not hold") from error
+        return function(*arguments)
+    except Exception as error:
+        text = str(error)
+        if not isinstance(error, AssertionError):
+            text = f"it raised {type(error).__name__}: {text}"
+        raise Violation(
+            function.__name__, f"{text or 'does not hold'} ({_place(error, function)})"
+        ) from error
+
+
+def _place(error: BaseException, function: Callable[..., Any]) -> str:
+    """The innermost line of the author's file: what it calls is not where to look first."""
+    file = inspect.unwrap(function).__code__.co_filename
+    lines = [
+        frame.lineno
+        for frame in traceback.extract_tb(error.__traceback__)
+        if frame.filename == file
+    ]
+    return f"{Path(file).name}:{lines[-1]}" if lines else Path(file).name
 
 
 def _marked(directory: Path) -> list[tuple[Callable[..., Any], str]]:

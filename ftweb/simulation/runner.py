@@ -42,6 +42,8 @@ class Summary:
         with_host_change: schedules in which another tab hosted than before.
         with_five_nodes: schedules in which at least five replicas took part.
         cpu_seconds: of all processes.
+        errors: how often which code was the answer to a request.
+        examples: for each of these codes the lowest seed with it, and what was said there first.
     """
 
     schedules: int = 0
@@ -55,6 +57,8 @@ class Summary:
     virtual_seconds: float = 0.0
     cpu_seconds: float = 0.0
     counts: Counter[str] = field(default_factory=Counter)
+    errors: Counter[str] = field(default_factory=Counter)
+    examples: dict[str, tuple[int, str]] = field(default_factory=dict)
     _digests: dict[int, str] = field(default_factory=dict)
 
     def add(self, result: Result, cpu_seconds: float) -> None:
@@ -69,6 +73,10 @@ class Summary:
         self.virtual_seconds += result.seconds
         self.cpu_seconds += cpu_seconds
         self.counts.update(result.counts)
+        self.errors.update(result.errors)
+        for code, message in result.examples.items():
+            example = (result.seed, message)
+            self.examples[code] = min(self.examples.get(code, example), example)
         self._digests[result.seed] = result.digest
         if result.violation is not None:
             self.violations.append(result)
@@ -113,6 +121,10 @@ class Summary:
             "virtual_seconds": round(self.virtual_seconds, 1),
             "cpu_seconds": round(self.cpu_seconds, 2),
             "schedules_per_cpu_second": round(self.schedules / max(self.cpu_seconds, 1e-9), 1),
+            "errors": {
+                code: {"count": count, "example": self.examples[code][1]}
+                for code, count in sorted(self.errors.items())
+            },
             "counts": dict(sorted(self.counts.items())),
         }
 

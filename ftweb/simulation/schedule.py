@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -25,6 +26,8 @@ class Result:
         counts: how often each kind of fault, and each thing worth counting, happened.
         events: on the heap.
         seconds: of virtual time.
+        errors: how often which code was the answer to a request.
+        examples: for each of these codes, what was said first.
     """
 
     seed: int
@@ -36,6 +39,8 @@ class Result:
     events: int
     seconds: float
     counts: dict[str, int] = field(default_factory=dict)
+    errors: dict[str, int] = field(default_factory=dict)
+    examples: dict[str, str] = field(default_factory=dict)
 
 
 def run(
@@ -65,12 +70,10 @@ def run(
     if violation is not None:
         room.world.say(f"VIOLATION {violation}")
     counts = dict(sorted(room.world.counts.items()))
-    expired = sum(
-        request.error is not None and request.error.code == "session_expired"
-        for request in room.history.requests
-    )
-    if expired:
-        counts["session evicted"] = expired
+    failures = [request.error for request in room.history.requests if request.error is not None]
+    errors = Counter(failure.code for failure in failures)
+    if errors["session_expired"]:
+        counts["session evicted"] = errors["session_expired"]
     return Result(
         seed=plan.seed,
         digest=room.world.digest(),
@@ -81,4 +84,6 @@ def run(
         events=room.world.events,
         seconds=room.world.now / 1000,
         counts=counts,
+        errors=dict(errors),
+        examples={failure.code: failure.message for failure in reversed(failures)},
     )

@@ -86,6 +86,24 @@ def test_an_app_without_simulation_says_what_to_do(tmp_path: Path) -> None:
     assert "@requests" in str(done.exception)
 
 
+def test_an_app_that_acknowledged_nothing_is_no_success(tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_text(
+        "import ftweb\nserver = ftweb.init_server('a')\n"
+        "@server.on_receive\ndef receive(message):\n    return message['x']\n",
+        encoding="utf-8",
+    )
+    (tmp_path / "simulation.py").write_text(
+        "from ftweb.simulation.app_support import requests\n"
+        "@requests\ndef ask(person, draw):\n    return {}\n",
+        encoding="utf-8",
+    )
+    done = simulate("--app", str(tmp_path), "--schedules", "2", "--jobs", "1")
+    assert done.exit_code == 1
+    assert "handler_failed" in done.stdout
+    assert "receive raised KeyError: 'x'" in done.stdout
+    assert "No request was acknowledged" in done.stderr
+
+
 @pytest.mark.parametrize(
     "name",
     [

@@ -117,6 +117,34 @@ def test_errors_in_the_simulation_are_told(make_app: Callable[..., Path]) -> Non
         AuthorsApp(make_app(GOOD, "import ftweb.simulation\n1 / 0"))
 
 
+def test_a_mistake_in_the_simulation_names_function_file_and_line(
+    make_app: Callable[..., Path],
+) -> None:
+    wrong = SIMULATION.replace('set(state["ballots"].values())', 'set(state["votes"])')
+    (found,) = run_many(range(1), app_dir=make_app(GOOD, wrong)).violations
+    line = wrong.splitlines().index('        assert set(state["votes"]) <= {"yes", "no"}') + 1
+    assert str(found.violation) == (
+        f"choices_are_choices: it raised KeyError: 'votes' (simulation.py:{line})"
+    )
+    wrong = SIMULATION.replace("person.state", "person.stat")
+    (found,) = run_many(range(1), app_dir=make_app(GOOD, wrong)).violations
+    assert "ask: it raised AttributeError: 'Person' object has no" in str(found.violation)
+
+
+def test_what_requests_were_answered_with_is_told(make_app: Callable[..., Path]) -> None:
+    choosy = GOOD.replace(
+        "with server.change()",
+        'if message["choice"] == "no": raise KeyError("no")\n        with server.change()',
+    )
+    summary = run_many(range(3), app_dir=make_app(choosy))
+    assert [str(found.violation) for found in summary.violations] == []
+    assert summary.votes
+    assert summary.errors["handler_failed"] > 10
+    seed, example = summary.examples["handler_failed"]
+    assert seed == 0
+    assert "receive raised KeyError: 'no'" in example
+
+
 VOTING = Path(__file__).parents[2] / "examples" / "voting"
 
 
