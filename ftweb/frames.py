@@ -62,7 +62,9 @@ Url = Annotated[str, msgspec.Meta(max_length=256)]
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**53 - 1)]
 """A counter, index or term: what JavaScript's numbers hold exactly."""
 
-Duration = Annotated[float, msgspec.Meta(ge=0, le=1e15)]
+DURATION_MOST: Final = 1e15
+
+Duration = Annotated[float, msgspec.Meta(ge=0, le=DURATION_MOST)]
 """Milliseconds."""
 
 
@@ -306,6 +308,8 @@ class NodeInfo(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     rtt: Duration
     bridge: Annotated[str, msgspec.Meta(max_length=ID_CHARS)] = ""
     """Of a bridge's node: the bridge's own id, which stays the same over restarts."""
+    client: Annotated[str, msgspec.Meta(max_length=ID_CHARS)] = ""
+    """Of a tab's: the client behind whose socket it runs. Only that one may take it elsewhere."""
     replaying: bool = False
     """That bridge still repeats requests of an epoch that it has given up."""
 

@@ -122,6 +122,14 @@ REPLICA_FRAMES_PER_SECOND: Final = 4_000
 """The same for a socket whose tab holds a replica: it carries consensus for everybody
 (five peers, 200 requests a second, two frames each, and a factor of two)."""
 
+NODES_PER_MINUTE: Final = 20
+"""Replicas that may come up one after another behind one socket. Each that ends is told to all
+members; a tab whose replica keeps failing waits longer each time, and is at ten."""
+
+LOSSES_KEPT: Final = 64
+"""Nodes that have just gone and of which those are told who come a moment later: all members of a
+bridge that is gone, several times."""
+
 RATE_BURST_SECONDS: Final = 2.0
 """How long a socket may exceed its rate before it is closed."""
 
@@ -218,6 +226,9 @@ LINKED_BRIDGES: Final = 16
 LINK_HOPS: Final = 8
 """Links that a frame may pass. Routes are short; while two bridges do not agree yet about who is
 where, this ends what goes round in circles."""
+
+ENVELOPE_BYTES: Final = 1024
+"""Room in a frame between bridges for what is around a node's: an id of 64 characters, escaped."""
 
 LINK_NODES: Final = 64
 """Nodes that a bridge tells the others of: the members and the next best. Five of all become

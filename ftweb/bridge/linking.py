@@ -36,6 +36,7 @@ from ftweb.limits import (
     CLOSE_SECONDS,
     FRAME_BYTES,
     HELLO_SECONDS,
+    ID_CHARS,
     LINK_FRAMES_PER_SECOND,
     LINKED_BRIDGES,
     RATE_BURST_SECONDS,
@@ -61,6 +62,9 @@ REFUSED_SECONDS: Final = 15.0
 
 YIELD_SECONDS: Final = 0.5
 """How long the higher id leaves the first attempt to the lower (rule 2)."""
+
+SAID_CHARS: Final = 300
+"""Of what the other side says of its refusal."""
 
 _YIELD_EVERY: Final = 64
 """Frames of one link handled in a row before others get their turn."""
@@ -114,8 +118,11 @@ class LinkEndpoint:
 
         try:
             await self._serve(wire, read)
+        except _RefusedError as refused:
+            _log.info("A bridge that wanted to link gave up (%r).", refused.code)
+            wire.close(1000)
         except FrameError as error:
-            _log.info("A link was refused or broke the protocol: %s", error)
+            _log.info("A link was refused or broke the protocol: %a", error.message)
             fail(wire, error.code, error.message)
         finally:
             self._registry.release(address)
@@ -355,6 +362,10 @@ def new_nonce() -> str:
 type _Read = Callable[[], Awaitable[str | None]]
 
 
+class _RefusedError(FrameError):
+    """The other side has sent an error: its words, not ours."""
+
+
 class _EndedError(Exception):
     """The socket ended before the handshake did."""
 
@@ -374,7 +385,9 @@ async def _expect[F](read: _Read, kind: type[F]) -> F:
         raise _EndedError
     frame = codec.decode(text)
     if isinstance(frame, frames.Error):
-        raise FrameError(frame.message, code=frame.code)
+        # Not proven yet: it may say anything, and a terminal may show it.
+        said = "".join(each for each in frame.message if each.isprintable())
+        raise _RefusedError(said[:SAID_CHARS], code=frame.code[:ID_CHARS])
     if not isinstance(frame, kind):
         raise FrameError(f"A {kind.__name__} was expected at this point of the handshake.")
     return frame

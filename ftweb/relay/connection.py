@@ -20,7 +20,12 @@ from dataclasses import dataclass
 
 from ftweb import codec
 from ftweb.frames import Error, Frame, Leads
-from ftweb.limits import CONNECTIONS, CONNECTIONS_PER_ADDRESS, SLOW_READER_BYTES
+from ftweb.limits import (
+    CONNECTIONS,
+    CONNECTIONS_PER_ADDRESS,
+    NODES_PER_MINUTE,
+    SLOW_READER_BYTES,
+)
 from ftweb.relay.wire import Prepared, Wire
 
 CLOSE_CODES = {
@@ -76,6 +81,9 @@ class Connection:
     node: NodeHere | None = None
     renewing: bool = False
     """It was told to replace its node, and has not yet."""
+    nodes_since: float = 0.0
+    nodes_up: int = 0
+    """Replicas that came up behind it within the minute that began then."""
     leaving: bool = False
     """It said so: its end is no accident."""
     state_epoch: int = -1
@@ -94,6 +102,13 @@ class Connection:
             wire.close(CLOSE_CODES["slow_reader"], "slow_reader")
         else:
             wire.write(prepared)
+
+    def may_bring(self, now: float) -> bool:
+        """Whether one more replica may come up behind it (NODES_PER_MINUTE)."""
+        if now - self.nodes_since >= 60.0:
+            self.nodes_since, self.nodes_up = now, 0
+        self.nodes_up += 1
+        return self.nodes_up <= NODES_PER_MINUTE
 
     def fail(self, code: str, message: str) -> None:
         """Tell the client what it did, then close."""

@@ -7,7 +7,8 @@
 2. A node whose socket ends is reported lost at once, to every member: that is what makes a takeover
    quick. It is a hint; members decide for themselves. Who comes over from a bridge that is gone
    was not there to be told: it is told then of the losses of the last LOST_KEPT_SECONDS, but for
-   those that have come over, too (LOST_BACK_SECONDS after the loss: all come at once).
+   those that have come over, too (LOST_BACK_SECONDS after the last of them: all come at once). Of
+   many losses only the latest LOSSES_KEPT are told: only those of members matter.
 3. A tab on the bridge's own machine counts as the same device as the bridge: they end together,
    whichever browser profile the tab is in.
 4. It lists the nodes behind all bridges that can be reached. The others tell of at most LINK_NODES
@@ -21,7 +22,7 @@ from collections.abc import Callable, Collection, Iterable
 from typing import Final
 
 from ftweb import codec, frames
-from ftweb.limits import LINK_NODES
+from ftweb.limits import LINK_NODES, LOSSES_KEPT
 from ftweb.relay.connection import Connection, Registry
 from ftweb.relay.wire import Prepared
 
@@ -85,29 +86,37 @@ class NodeDirectory:
         self._timer: asyncio.TimerHandle | None = None
         self._sent_at = float("-inf")
         self._lost: dict[str, float] = {}
-        self._reminders: set[asyncio.TimerHandle] = set()
+        self._reminders: dict[Connection, asyncio.TimerHandle] = {}
+        """Those to be told of what they missed, in a moment."""
 
     def close(self) -> None:
         """Stop the timers."""
         if self._timer is not None:
             self._timer.cancel()
-        for reminder in self._reminders:
+        for reminder in self._reminders.values():
             reminder.cancel()
 
     def came(self, connection: Connection) -> None:
         """A node runs behind this connection now: tell it what it missed (rule 2)."""
         now = self._loop.time()
-        self._reminders = {one for one in self._reminders if one.when() > now}
         self._lost = {one: at for one, at in self._lost.items() if now - at < LOST_KEPT_SECONDS}
-        for node_id, at in self._lost.items():
-            due = max(now, at + LOST_BACK_SECONDS)
-            self._reminders.add(self._loop.call_at(due, self._remind, connection, node_id))
-
-    def _remind(self, connection: Connection, node_id: str) -> None:
-        if self._registry.with_node(node_id) is not None or connection.node is None:
+        if not self._lost:
             return
-        if all(info.node_id != node_id for info in self._elsewhere()):
-            connection.send(frames.Lost(node_id=node_id))
+        due = max(now, max(self._lost.values()) + LOST_BACK_SECONDS)
+        older = self._reminders.pop(connection, None)
+        if older is not None:
+            older.cancel()
+        remind = self._loop.call_at(due, self._remind, connection, list(self._lost))
+        self._reminders[connection] = remind
+
+    def _remind(self, connection: Connection, lost: list[str]) -> None:
+        self._reminders.pop(connection, None)
+        if connection.node is None:
+            return
+        elsewhere = {info.node_id for info in self._elsewhere()}
+        for node_id in lost:
+            if self._registry.with_node(node_id) is None and node_id not in elsewhere:
+                connection.send(frames.Lost(node_id=node_id))
 
     def changed(self) -> None:
         """Something about the nodes, or the leader, is different (rule 1)."""
@@ -118,7 +127,10 @@ class NodeDirectory:
     def lost(self, node_id: str, members: Iterable[str]) -> None:
         """A node has just gone: tell the members (rule 2)."""
         lost = frames.Lost(node_id=node_id)
+        self._lost.pop(node_id, None)
         self._lost[node_id] = self._loop.time()
+        if len(self._lost) > LOSSES_KEPT:
+            del self._lost[next(iter(self._lost))]
         prepared = Prepared(codec.encode(lost))
         for member in members:
             receiver = self._registry.with_node(member)
@@ -187,4 +199,5 @@ class NodeDirectory:
             visible=node.visible,
             since=node.since,
             rtt=connection.rtt,
+            client=connection.client_id,
         )

@@ -10,7 +10,8 @@ Rules:
    new to its own. Who links up gets all that is known. Those who come are told at most
    LINK_STATES_PER_SECOND times a second, losses at once.
 2. A frame for a node or a bridge further on goes along the least costly path
-   (:mod:`ftweb.relay.routes`), over LINK_HOPS links at most.
+   (:mod:`ftweb.relay.routes`), over LINK_HOPS links at most. One that would not fit into a frame
+   with its envelope is dropped: no honest node makes it, and it would end the link.
 3. Both ends ping. A link on which nothing came for LINK_SILENCE_SECONDS is down, and so are all
    bridges, nodes and clients to which no other path leads: their loss is told at once.
 4. Two bridges keep one link. When both opened one at the same time, the one that was opened by the
@@ -34,6 +35,8 @@ import msgspec
 from ftweb import codec, frames
 from ftweb.errors import FrameError
 from ftweb.limits import (
+    ENVELOPE_BYTES,
+    FRAME_BYTES,
     LINK_HOPS,
     LINK_PING_SECONDS,
     LINK_SILENCE_SECONDS,
@@ -325,9 +328,12 @@ class Links:
         """Send an encoded frame to a node behind another bridge, or to another bridge.
 
         Returns:
-            False if no path leads there.
+            False if no path leads there, or it is too large.
         """
-        return self._pass_on(frames.Routed(to=to, hops=1, frame=msgspec.Raw(text.encode())))
+        encoded = text.encode()
+        if len(encoded) > FRAME_BYTES - ENVELOPE_BYTES:
+            return False
+        return self._pass_on(frames.Routed(to=to, hops=1, frame=msgspec.Raw(encoded)))
 
     def broadcast(self, frame: frames.Frame) -> None:
         """Send a frame to every other bridge that can be reached."""

@@ -27,6 +27,7 @@ from ftweb.app import Effect, Replied
 from ftweb.core import NodeId
 from ftweb.driver import Driver, NodeStatus
 from ftweb.errors import CODES, FrameError
+from ftweb.limits import NODES_PER_MINUTE
 from ftweb.relay import signaling
 from ftweb.relay.connection import Connection, NodeHere, Registry
 from ftweb.relay.directory import NodeDirectory
@@ -315,11 +316,12 @@ class Relay:
 
     def moved(self, node_id: str) -> None:
         """See :class:`ftweb.relay.links.Listener`."""
-        connection = self._registry.with_node(node_id)
-        if connection is not None:
-            self._registry.remove_node(connection)
-            self.links.routes.released_here(node_id)
-            self._nodes_changed(at_once=True)
+        connection, there = self._registry.with_node(node_id), self.links.routes.node(node_id)
+        if connection is None or (there and there.info.client != connection.client_id):
+            return  # another client's claim to it counts for nothing
+        self._registry.remove_node(connection)
+        self.links.routes.released_here(node_id)
+        self._nodes_changed(at_once=True)
 
     def changed(self) -> None:
         """See :class:`ftweb.relay.links.Listener`."""
@@ -344,20 +346,30 @@ class Relay:
 
     def _node_up(self, connection: Connection, frame: frames.NodeUp) -> None:
         before = connection.node
-        if before is not None and before.node_id != frame.node_id:
-            self._registry.remove_node(connection)
-            self._node_gone(before.node_id, died=True)
-        elif before is not None:
+        if before is not None and before.node_id == frame.node_id:
             before.visible, before.leads = frame.visible, frame.leads
             self._nodes_changed()
             return
+        if not connection.may_bring(self._loop.time()):
+            raise FrameError(
+                f"At most {NODES_PER_MINUTE} replicas a minute may come up behind one socket.",
+                code="rate_limited",
+            )
+        if before is not None:
+            self._registry.remove_node(connection)
+            self._node_gone(before.node_id, died=True)
         node = NodeHere(
             node_id=frame.node_id,
             visible=frame.visible,
             since=self._directory.now(),
             leads=frame.leads,
         )
-        if frame.node_id == self.node_id or not self._registry.add_node(connection, node):
+        theirs = self.links.routes.node(frame.node_id)
+        if (
+            frame.node_id == self.node_id
+            or (theirs is not None and theirs.info.client != connection.client_id)
+            or not self._registry.add_node(connection, node)
+        ):
             raise FrameError("That node id is taken; mint a new one.", code="node_id_in_use")
         connection.renewing = False
         self.links.routes.claimed_here(frame.node_id)

@@ -183,8 +183,8 @@ class Routes:
                     continue
                 seen = msgspec.structs.replace(
                     info,
-                    since=max(0.0, info.since + known.offset),
-                    rtt=info.rtt + cost,
+                    since=min(max(0.0, info.since + known.offset), frames.DURATION_MOST),
+                    rtt=min(info.rtt + cost, frames.DURATION_MOST),
                 )
                 nodes[info.node_id] = Remote(info=seen, bridge=bridge)
         self._nodes = nodes

@@ -7,10 +7,12 @@ import dataclasses
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 
+import msgspec
 import pytest
 import websockets
 
-from ftweb import frames
+from ftweb import codec, frames
+from ftweb.limits import ENVELOPE_BYTES, FRAME_BYTES
 from ftweb.relay.connection import Connection
 from ftweb.transports.websocket import WebSocketLink
 
@@ -199,6 +201,68 @@ async def test_without_the_token_nothing_is_said(hosted: tuple[Bridge, Tab]) -> 
         assert all(len(status.bridges) == 1 for status in near.of(frames.Status))
     finally:
         await stranger.stop()
+
+
+async def test_an_unproven_peer_may_say_no_in_words_of_its_own(
+    bridge: Bridge, caplog: pytest.LogCaptureFixture
+) -> None:
+    url = bridge.socket_url.replace("/ftweb/socket", "/ftweb/link")
+    async with websockets.connect(url) as socket:
+        await socket.send('{"type":"error","code":"no such code","message":"\\u001b[2J"}')
+        with pytest.raises(websockets.ConnectionClosedOK):
+            await socket.recv()
+    assert not [record for record in caplog.records if record.exc_info]
+    assert "\x1b" not in caplog.text
+
+
+async def test_nobody_can_take_over_a_node_of_another_client_at_another_bridge(
+    pair: tuple[Bridge, Bridge], hosted: tuple[Bridge, Tab]
+) -> None:
+    first, second = pair
+    _, host = hosted
+    client = await first.join()
+    await client.request({"add": 1})
+    own = (await client.wait(frames.Welcome)).bridge
+    for node_id in (host.node_id, own):
+        thief = await second.join()
+        await told(thief, lambda s: s.host == host.node_id and len(s.bridges) == 2)
+        thief.link.send(frames.NodeUp(node_id=node_id, visible=True))
+        assert await thief.wait_closed() == 4400
+        assert (await thief.wait(frames.Error)).code == "node_id_in_use"
+    assert (await client.request({"add": 1})).payload == {"count": 2}
+    assert host.closed is None
+
+
+async def test_a_frame_too_large_for_a_link_does_not_end_it(
+    pair: tuple[Bridge, Bridge], hosted: tuple[Bridge, Tab]
+) -> None:
+    first, second = pair
+    _, host = hosted
+    near, far = await first.join(), await second.tab()
+    await told(near, lambda s: len(s.bridges) == 2)
+    epoch = host.driver.epoch
+    told_before = len(near.of(frames.Status))
+
+    def raft(size: int) -> str:
+        body = '"' + "x" * size + '"'
+        return codec.encode(
+            frames.Raft(
+                epoch=epoch,
+                sender=far.node_id,
+                to=host.node_id,
+                kind="x",
+                body=msgspec.Raw(body.encode()),
+            )
+        )
+
+    await eventually(lambda: far.driver.epoch == epoch)
+    assert far.link._socket is not None
+    for size in (FRAME_BYTES - len(raft(0)), FRAME_BYTES - len(raft(0)) - ENVELOPE_BYTES):
+        await far.link._socket.send(raft(size))
+    await host.wait(frames.Raft, lambda frame: frame.kind == "x")
+    assert (await near.request({"add": 1})).payload == {"count": 1}
+    later = near.of(frames.Status)[told_before:]
+    assert all(len(status.bridges) == 2 for status in later), "the link stayed"
 
 
 async def test_a_link_that_is_cut_comes_back(pair: tuple[Bridge, Bridge]) -> None:

@@ -12,7 +12,12 @@ import pytest
 from ftweb import frames
 from ftweb.app import Server, init_server
 from ftweb.core import Role
-from ftweb.limits import HOST_DEATHS_PER_REQUEST, PAYLOAD_BYTES, PENDING_REQUESTS
+from ftweb.limits import (
+    HOST_DEATHS_PER_REQUEST,
+    NODES_PER_MINUTE,
+    PAYLOAD_BYTES,
+    PENDING_REQUESTS,
+)
 
 from .conftest import Bridge, Client, Tab, eventually
 
@@ -397,3 +402,11 @@ async def test_a_signal_reaches_the_tab_with_the_address_that_the_bridge_sees(
 
 def offer_name(candidate: str) -> str:
     return candidate.split(" ")[4]
+
+
+async def test_a_socket_with_one_replica_after_another_is_closed(bridge: Bridge) -> None:
+    client = await bridge.join()
+    for _ in range(NODES_PER_MINUTE + 1):
+        client.link.send(frames.NodeUp(node_id=secrets.token_hex(16), visible=True))
+    assert await client.wait_closed() == 4429
+    assert (await client.wait(frames.Error)).code == "rate_limited"

@@ -9,6 +9,7 @@ from ftweb.errors import CODES
 from ftweb.limits import (
     FRAME_BYTES,
     HELLO_SECONDS,
+    NODES_PER_MINUTE,
     PAYLOAD_BYTES,
     SILENCE_SECONDS,
     SLOW_READER_BYTES,
@@ -41,5 +42,6 @@ def test_bounds_are_the_real_ones() -> None:
     assert f"{PAYLOAD_BYTES // 1024} KiB" in whats
     assert f"{SLOW_READER_BYTES // 2**20} MiB behind" in whats
     assert f"no `hello` in {HELLO_SECONDS:g} s" in whats
+    assert f"more than {NODES_PER_MINUTE} replicas a minute" in whats
     assert ("nothing for 20 s", "", str(SILENT)) in ROWS
     assert SILENCE_SECONDS == 20

@@ -6,6 +6,7 @@ import asyncio
 from typing import Any, cast
 
 from ftweb import codec, frames
+from ftweb.limits import LOSSES_KEPT
 from ftweb.relay.connection import Connection, NodeHere, Registry
 from ftweb.relay.directory import DIRECTORY_SECONDS, LOST_BACK_SECONDS, NodeDirectory
 from ftweb.relay.wire import Prepared, Wire
@@ -119,4 +120,27 @@ async def test_who_says_that_it_leads_gets_the_directory_too() -> None:
         await asyncio.sleep(0.01)
     assert [info.node_id for info in told.frames[0].nodes] == ["bridge", "claimant", "other"]
     assert other.frames == []
+    directory.close()
+
+
+async def test_many_losses_cost_one_timer_for_each_who_comes() -> None:
+    """A phone whose replica ends and comes up all the time is no work for the bridge."""
+    registry = Registry()
+    loop = asyncio.get_running_loop()
+    directory = NodeDirectory(
+        node_id=lambda: "bridge",
+        device_id="laptop",
+        registry=registry,
+        loop=loop,
+        to_own_node=lambda _: None,
+        leader=lambda: None,
+    )
+    for number in range(10 * LOSSES_KEPT):
+        directory.lost(f"node-{number}", [])
+    one, told = tab(registry, "one", local=False)
+    for _ in range(100):
+        directory.came(one)
+    await asyncio.sleep(LOST_BACK_SECONDS + 0.05)
+    last = [frames.Lost(node_id=f"node-{9 * LOSSES_KEPT + n}") for n in range(LOSSES_KEPT)]
+    assert told.frames == last, "each once, and the latest only"
     directory.close()

@@ -5,7 +5,9 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping
 
-from ftweb import frames
+import msgspec
+
+from ftweb import codec, frames
 from ftweb.limits import LINKED_BRIDGES
 from ftweb.relay.routes import HOP_COST, Routes
 
@@ -155,3 +157,12 @@ def test_paths_against_plain_search() -> None:
             each.bridge: routes.nodes[f"tab-{each.bridge}"].info.rtt for each in routes.bridges
         }
         assert found == {name: total + 2.0 for name, total in best.items() if name != "b0"}
+
+
+def test_what_a_phone_says_of_its_round_trip_can_always_be_passed_on() -> None:
+    routes = Routes("a")
+    routes.links({"b": 1.0})
+    said = msgspec.structs.replace(node("phone"), rtt=frames.DURATION_MOST)
+    routes.told(msgspec.structs.replace(state("b", {"a": 1.0}), nodes=[said]), 0.0)
+    directory = frames.Directory(nodes=routes.known_in(1), epoch=1)
+    assert codec.decode(codec.encode(directory)) == directory
