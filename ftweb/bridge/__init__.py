@@ -7,6 +7,7 @@ In dependency order::
 
     config       what a bridge is told, and the secrets kept in its data directory
     addresses    which addresses this machine has, and which to show
+    moving       notices that they have changed
     bucket       a rate with some patience
     bundle       the app as one deterministic zip
     assets       every file that is served, with its headers

@@ -208,7 +208,7 @@ class Group:
             f"http://{address}{'' if found.port == 80 else f':{found.port}'}"
             for address in found.addresses
         ]
-        if set(origins) & set(self._here.urls):
+        if set(origins) & set(self._relay.urls):
             return
         linked = {origin for state in self._links.routes.bridges for origin in state.urls}
         if found.gone or set(origins) & linked:

@@ -23,6 +23,7 @@ import hmac
 import ipaddress
 import socket
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
 
@@ -40,6 +41,10 @@ network); more often would let anybody make us work."""
 
 HOST_CHARS = 255
 """Longest Host looked at: the longest DNS name."""
+
+
+FORMER_ORIGINS = 32
+"""Kept of addresses that the machine had before; a laptop has a few at a time."""
 
 
 class AllowedHosts:
@@ -67,6 +72,7 @@ class AllowedHosts:
         self._ips = _canonical(self._read_ips())
         self._read_at = monotonic()
         self._linked: frozenset[bytes] = frozenset()
+        self._former: deque[bytes] = deque(maxlen=FORMER_ORIGINS)
 
     def add_name(self, name: str) -> None:
         """Allow another host name: the one under which mDNS publishes this bridge."""
@@ -75,6 +81,10 @@ class AllowedHosts:
     def set_linked(self, origins: Iterable[str]) -> None:
         """The origins of the other bridges of this server, also of those that are gone."""
         self._linked = frozenset(origin.encode("ascii", "replace") for origin in origins)
+
+    def keep_former(self, origins: Iterable[str]) -> None:
+        """Pages that were loaded from here when the machine had other addresses may come back."""
+        self._former.extend(origin.encode("ascii", "replace") for origin in origins)
 
     def allows_host(self, value: bytes | None) -> bool:
         """Whether the value of a Host header is one of ours. Never raises."""
@@ -96,7 +106,7 @@ class AllowedHosts:
 
     def allows_page(self, value: bytes) -> bool:
         """Whether an Origin header names a page that this or a linked bridge served."""
-        return value in self._linked or self.allows_origin(value)
+        return value in self._linked or value in self._former or self.allows_origin(value)
 
     def owns_ip(self, ip: str) -> bool:
         """Whether an address is one of this machine's own, loopback included."""

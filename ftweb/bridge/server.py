@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import logging
 import random
 import secrets
@@ -44,6 +45,7 @@ from ftweb.bridge.group import Group
 from ftweb.bridge.linking import LINK_PATH
 from ftweb.bridge.listening import Server, listen, serving, uvicorn_config
 from ftweb.bridge.mirror import Mirror
+from ftweb.bridge.moving import AddressWatch
 from ftweb.bridge.page_servers import PageServers
 from ftweb.bridge.publishing import host_name
 from ftweb.bridge.returning import Returning, may_live_on, take_up
@@ -84,13 +86,24 @@ class Started:
     join_token: str
     presenter_token: str
 
+    @property
+    def origins(self) -> tuple[str, ...]:
+        """Of the pages at ``urls``."""
+        return tuple(address.rstrip("/") for address in self.urls)
 
-async def serve(config: BridgeConfig, *, on_ready: Callable[[Started], None]) -> None:
+
+async def serve(
+    config: BridgeConfig,
+    *,
+    on_ready: Callable[[Started], None],
+    on_moved: Callable[[Started], None] = lambda _: None,
+) -> None:
     """Run a bridge until it is told to stop.
 
     Args:
         config: see :class:`~ftweb.bridge.BridgeConfig`.
         on_ready: called once, when the bridge can be reached.
+        on_moved: called when this machine has got other addresses.
 
     Raises:
         AppLoadError: the app's files or the runtime are missing or not usable.
@@ -131,7 +144,7 @@ async def serve(config: BridgeConfig, *, on_ready: Callable[[Started], None]) ->
             returns=returns,
         )
         _raise_descriptor_limit()
-        await bridge.run(listener, on_ready)
+        await bridge.run(listener, on_ready, on_moved)
 
 
 def new_node_id() -> NodeId:
@@ -175,7 +188,7 @@ class _Bridge:
             bundle=bundle.sha256,
             runtime_url=assets.runtime_url,
             join_url=started.join_url,
-            urls=tuple(address.rstrip("/") for address in started.urls),
+            urls=started.origins,
             start=time.time_ns() // 1_000_000,
         )
         self._relay = Relay(
@@ -270,9 +283,20 @@ class _Bridge:
             self._hosts,
         )
 
-    async def run(self, listener: socket.socket, on_ready: Callable[[Started], None]) -> None:
+    async def run(
+        self,
+        listener: socket.socket,
+        on_ready: Callable[[Started], None],
+        on_moved: Callable[[Started], None],
+    ) -> None:
         """Serve on a listening socket until told to stop."""
         stop = asyncio.Event()
+
+        def moved(addresses: tuple[str, ...]) -> None:
+            self._move(addresses)
+            on_moved(self._started)
+
+        addresses = AddressWatch(read=lambda: shown_addresses(self._config.host), moved=moved)
         server = Server(uvicorn_config(self._app))
         with _stop_on_signals(stop):
             async with asyncio.TaskGroup() as tasks:
@@ -280,6 +304,7 @@ class _Bridge:
                 http = tasks.create_task(server.serve(sockets=[listener]), name="http")
                 watch = tasks.create_task(self._sockets.watch(), name="watch sockets")
                 files = tasks.create_task(Mirror(self._files, self._others).run(), name="files")
+                moving = tasks.create_task(addresses.run(), name="watch addresses")
                 group = tasks.create_task(self._group.run(), name="group")
                 try:
                     on_ready(self._started)
@@ -292,6 +317,7 @@ class _Bridge:
                     self._page_servers.close()
                     await self._sockets.close()
                     watch.cancel()
+                    moving.cancel()
                     files.cancel()
                     replica.cancel()
                     server.should_exit = True
@@ -303,6 +329,18 @@ class _Bridge:
                         self._returning.close()
                     self._meeting.close()
                     self._relay.close()
+
+    def _move(self, addresses: tuple[str, ...]) -> None:
+        before = self._started
+        _, _, page = before.join_url.removeprefix("http://").partition("/")
+        self._started = dataclasses.replace(
+            before,
+            urls=tuple(url(address, before.port) for address in addresses),
+            join_url=url(addresses[0], before.port, f"/{page}"),
+        )
+        _log.info("The addresses of this machine have changed: %s.", ", ".join(addresses))
+        self._hosts.keep_former(before.origins)
+        self._relay.move(urls=self._started.origins, join_url=self._started.join_url)
 
     async def _replica(self) -> None:
         """Run the bridge's own replica. Its end is not the bridge's: pages are still served, and

@@ -115,10 +115,18 @@ async def serve_and_tell(
     """
     watching: list[asyncio.Task[None]] = []
 
-    def ready(started: Started) -> None:
+    def with_page(started: Started) -> Started:
         page = f"{started.local_url}{presenter_page.lstrip('/')}"
         url = f"{page}#presenter={started.presenter_token}"
-        started = dataclasses.replace(started, presenter_url=url)
+        return dataclasses.replace(started, presenter_url=url)
+
+    def moved(started: Started) -> None:
+        if not as_json:
+            click.echo("This laptop's address has changed. From now on:")
+            click.echo(banner.for_people(with_page(started), second=config.app_dir is None))
+
+    def ready(started: Started) -> None:
+        started = with_page(started)
         if as_json:
             click.echo(banner.as_json(started, data_dir=str(config.data_dir)))
         else:
@@ -128,7 +136,7 @@ async def serve_and_tell(
         watching.append(asyncio.create_task(_watch(started), name="narrator"))
 
     try:
-        await serve(config, on_ready=ready)
+        await serve(config, on_ready=ready, on_moved=moved)
     finally:
         for task in watching:
             task.cancel()

@@ -19,6 +19,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
 
@@ -411,6 +412,17 @@ class Relay:
         # A dict, not a set: those are told in the same order whatever strings hash to.
         self._directory.lost(node_id, dict.fromkeys((*status.voters, *status.successors)))
         self.links.tell(at_once=True)
+
+    def move(self, *, urls: tuple[str, ...], join_url: str) -> None:
+        """This machine has other addresses now: tell pages and bridges."""
+        self._here = dataclasses.replace(self._here, urls=urls, join_url=join_url)
+        self._nodes_changed(at_once=True)
+        self._tell_hosting()
+
+    @property
+    def urls(self) -> tuple[str, ...]:
+        """Origins at which pages reach it, best first."""
+        return self._here.urls
 
     def tell_bridges(self, bridges: list[frames.BridgeAddress]) -> None:
         """Bridges that clients may go to."""

@@ -161,10 +161,14 @@ export class Connection {
   /** Take a message of the net worker. */
   hear(message: NetToPage): void {
     switch (message.kind) {
-      case "welcome":
+      case "welcome": {
+        const { join_url } = this.welcome;
         this.welcome = message.welcome;
         if (message.another) this.replica.reset();
+        // It is shown with the status, in which nothing else needs to have changed.
+        if (this.joinUrl !== join_url) this.statusWatchers.tell(this.now);
         break;
+      }
       case "status":
         this.now = message.status;
         this.statusWatchers.tell(message.status);

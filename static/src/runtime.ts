@@ -5,10 +5,10 @@
  * tick a minute. It answers the page only through `tell`.
  */
 
-import type { NetToPage, NodeStatus, PageToNet } from "./channels";
+import { Bridgeless } from "./bridgeless";
+import type { NetToPage, PageToNet } from "./channels";
 import type { Clock } from "./clock";
 import { Link, type Payload } from "./connection";
-import { Dialer } from "./dialing";
 import {
   PROTOCOL_VERSION,
   readBridges,
@@ -20,20 +20,12 @@ import {
 import { Heard } from "./heard";
 import { Joining, OWN_TAB, withoutSecrets } from "./joining";
 import { NodeKeeper, type NodeEvents, type NodeWorker } from "./nodes";
-import { isAfter, isOfAnotherEpoch, Peers } from "./peers";
+import { isOfAnotherEpoch, Peers } from "./peers";
 import { follow, NOWHERE, type Position } from "./replica";
 import { Session } from "./session";
 import { StatusKeeper } from "./status";
 import { Bridges, isTab, type Socket, type Target } from "./targets";
-import {
-  BRIDGE_QUIET_MS,
-  LEAP_MS,
-  NODE_BACKLOG_BYTES,
-  PEERS_AFTER_MS,
-  PROBE_MS,
-  SHUN_MS,
-  WATCH_MS,
-} from "./timing";
+import { LEAP_MS, NODE_BACKLOG_BYTES, PEERS_AFTER_MS, WATCH_MS } from "./timing";
 
 /** What the worker gives. */
 export interface World {
@@ -60,12 +52,7 @@ export class Runtime {
   private readonly status: StatusKeeper;
   private readonly peers: Peers;
   private readonly joining: Joining;
-  /** Looks for a bridge while there is none. */
-  private readonly seeker: Dialer;
-  /** The tab at which we have last sought to join. */
-  private sought = "";
-  /** Until when no bridge is looked for. */
-  private shunnedUntil = 0;
+  private readonly bridgeless: Bridgeless;
   private stream: Position = NOWHERE;
   private resyncing = false;
   /** The history that the bridge has last told of. */
@@ -121,7 +108,7 @@ export class Runtime {
           hosts: news.node?.hosting === true ? [news.node.epoch, news.node.term] : null,
           ...(news.node === undefined ? {} : { epoch: news.node.epoch }),
         });
-        this.hosting(news.node);
+        this.bridgeless.hosting(news.node);
         if (news.nodeId === undefined) this.joining.nodeEnded();
         const { nodeError } = this.status.known;
         this.status.learn({
@@ -146,20 +133,21 @@ export class Runtime {
       changed: () => {
         this.status.learn({ channels: this.peers.open.length });
         this.joining.changed();
-        this.reconsider();
+        this.bridgeless.reconsider();
       },
       joining: (peer, letter, text) => this.joining.hear(peer, letter, text),
     });
     this.joining = new Joining(this.peers, clock, {
       toNode: (message) => this.nodes.pass(message),
     });
-    this.bridges.add(() => {
-      const { target } = this.joining;
-      return target === undefined ? [] : [target];
-    });
-    this.seeker = new Dialer(clock, {
-      opened: (socket, target) => this.link.adopt(socket, target),
-      failed: () => undefined,
+    this.bridgeless = new Bridgeless({
+      clock,
+      bridges: this.bridges,
+      link: this.link,
+      joining: this.joining,
+      node: this.nodes,
+      known: () => this.status.known,
+      toNode: (message) => this.nodes.pass(message),
     });
     this.nodes.show(start.visible);
     this.watchedAt = clock.wall();
@@ -244,14 +232,13 @@ export class Runtime {
     const before = this.status.known.welcome;
     const another = before !== undefined && before.guid !== welcome.guid;
     this.resyncing = false;
-    this.seeker.stop();
+    this.bridgeless.arrived(target);
     const tab = isTab(target.name);
     if (tab && before !== undefined) {
       // What only a bridge can tell stays as it was.
       const { join_url, runtime, local } = before;
       welcome = { ...welcome, join_url, runtime, local };
     }
-    this.sought = tab ? target.name : "";
     this.joining.self = welcome;
     this.status.learn({
       welcome,
@@ -289,93 +276,16 @@ export class Runtime {
   private fromNode(text: string): void {
     const { link } = this;
     // Guests at our relay are not at the bridge yet.
-    const direct = !this.bridgeIsThere() || this.joining.busy;
+    const direct = !this.bridgeless.bridgeIsThere || this.joining.busy;
     const sent = direct && this.peers.sendRaft(text);
     const { via } = this.status.known;
     if (via === OWN_TAB || (sent && isTab(via))) return;
     if (link.backlog <= NODE_BACKLOG_BYTES) link.sendText(text);
   }
 
-  /** We are at a bridge, and it speaks. */
-  private bridgeIsThere(): boolean {
-    const { link } = this;
-    return link.connected && !isTab(this.status.known.via) && link.quiet < BRIDGE_QUIET_MS;
-  }
-
-  // --- with no bridge left --------------------------------------------------------------------
-
-  /** Our own node hosts, or does not any more. */
-  private hosting(node: NodeStatus | undefined): void {
-    this.joining.hosts = node?.hosting === true ? [node.epoch, node.term] : null;
-    this.reconsider();
-  }
-
-  /**
-   * Another tab may host now. Where the bridge has told of that host, all is well; where it has
-   * not, it must show that it is there.
-   */
-  private reconsider(): void {
-    const { target, host } = this.joining;
-    if (target === undefined || host === null) return;
-    const { via, status } = this.status.known;
-    if (!this.link.connected || isTab(via)) {
-      if (target.name === this.sought) return;
-      this.sought = target.name;
-      this.link.seek();
-      return;
-    }
-    if (status !== undefined && !isAfter(host, [status.epoch, status.term])) return;
-    this.link.probe();
-    const asked = this.now();
-    this.world.clock.after(PROBE_MS, () => {
-      const silent = this.link.quiet >= this.now() - asked;
-      if (silent && this.link.connected && !isTab(this.status.known.via)) this.link.seek();
-    });
-  }
-
-  /**
-   * A bridge may be back. Whoever hosts looks for it all the time and, once the group goes through
-   * it, tells the others where it is.
-   */
-  private lookForBridge(): void {
-    const { via, status } = this.status.known;
-    if (!this.link.connected || !isTab(via) || this.seeker.dialing) return;
-    if (this.now() < this.shunnedUntil) return;
-    if (via === OWN_TAB || (status?.bridges.length ?? 0) > 0) {
-      this.seeker.dial(this.bridges.origins);
-    }
-  }
-
-  /**
-   * A bridge that was cut off may have begun an epoch of its own meanwhile. A host whom a quorum
-   * follows does not give up its own for that: what it acknowledged would be lost.
-   */
-  private isOfOthers(status: Status): boolean {
-    const { via, heard } = this.status.known;
-    return !isTab(via) && !heard && this.nodes.livesOn && status.epoch !== this.nodes.epoch;
-  }
-
-  private turnBack(): void {
-    const { target } = this.joining;
-    if (target === undefined) return;
-    this.shunnedUntil = this.now() + SHUN_MS;
-    this.seeker.stop();
-    this.link.adopt(target.open(), target);
-  }
-
-  /** At a bridge, with others still at our relay: send them here. */
-  private fetchGuests(status: Status): void {
-    const { via, welcome } = this.status.known;
-    if (via === undefined || isTab(via) || welcome === undefined || !this.joining.busy) return;
-    if (status.host === null) return; // its replica has not been taken in yet
-    const here = { node_id: welcome.bridge, urls: [via], clients: 0 };
-    const bridges = status.bridges.length > 0 ? status.bridges : [here];
-    this.nodes.pass({ kind: "bridges", bridges });
-  }
-
   /** A bridge that is there tells of losses itself, and is quicker. */
   private suspect(nodeId: string): void {
-    if (this.bridgeIsThere()) return;
+    if (this.bridgeless.bridgeIsThere) return;
     this.nodes.deliver(JSON.stringify({ type: "lost", node_id: nodeId }));
   }
 
@@ -394,8 +304,8 @@ export class Runtime {
         this.message(frame);
         break;
       case "status":
-        if (this.isOfOthers(frame)) {
-          this.turnBack();
+        if (this.bridgeless.isOfOthers(frame)) {
+          this.bridgeless.turnBack();
           break;
         }
         this.enter(frame.epoch);
@@ -404,10 +314,11 @@ export class Runtime {
         if (!this.status.known.heard && frame.epoch > 0 && this.nodes.epoch > frame.epoch) {
           this.nodes.renew();
         }
+        this.readdress(frame);
         this.status.learn({ status: frame, heard: true });
         this.session.status(frame, this.now());
         this.peers.learn({ epoch: this.nodes.epoch || frame.epoch, successors: this.tabs(frame) });
-        this.fetchGuests(frame);
+        this.bridgeless.fetchGuests(frame);
         break;
       case "signal":
         this.peers.signalled(frame);
@@ -448,6 +359,18 @@ export class Runtime {
     this.world.tell({ kind: "bridges", bridges: text });
   }
 
+  /** The bridge's laptop may have got another address: what phones open goes with it. */
+  private readdress({ bridges: [own] }: Status): void {
+    const { welcome, via } = this.status.known;
+    if (!welcome?.join_url || isTab(via) || own?.node_id !== welcome.bridge) return;
+    const { origin } = new URL(welcome.join_url);
+    const [best] = own.urls;
+    if (best === undefined || own.urls.includes(origin)) return;
+    const moved = { ...welcome, join_url: best + welcome.join_url.slice(origin.length) };
+    this.status.learn({ welcome: moved });
+    this.world.tell({ kind: "welcome", welcome: moved, another: false });
+  }
+
   private message(frame: Message): void {
     if (this.heard.note(frame)) this.world.tell({ kind: "message", payload: frame.payload });
   }
@@ -457,7 +380,7 @@ export class Runtime {
     this.nodes.disconnect();
     this.status.learn({ connected: false, heard: false });
     this.peers.learn({ connected: false });
-    this.sought = "";
+    this.bridgeless.lost();
     const { via, welcome } = this.status.known;
     if (isTab(via)) return;
     // A bridge and the host on its laptop die together: find out now.
@@ -491,7 +414,7 @@ export class Runtime {
       if (Math.abs(wall - this.watchedAt - WATCH_MS) > LEAP_MS) this.link.probe();
       this.watchedAt = wall;
       this.session.tick(clock.now());
-      this.lookForBridge();
+      this.bridgeless.lookForBridge();
       this.flush();
       this.watch();
     });

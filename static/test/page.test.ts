@@ -56,6 +56,16 @@ test("a refusal rejects with its code", async () => {
   );
 });
 
+test("whoever shows the address to join is called when it changes, and only then", async () => {
+  const { connection, hear } = await joined();
+  const shown: string[] = [];
+  connection.onStatus(() => shown.push(connection.joinUrl));
+  hear({ kind: "welcome", welcome: WELCOME, another: false });
+  const join_url = "http://198.51.100.9:8765/#join=T";
+  hear({ kind: "welcome", welcome: { ...WELCOME, join_url }, another: false });
+  assert.deepEqual(shown, ["", join_url]);
+});
+
 test("replies reach their own promise, in any order", async () => {
   const { connection, said, hear } = await joined();
   const replies = [connection.send({ n: 1 }), connection.send({ n: 2 })];

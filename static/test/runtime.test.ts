@@ -339,6 +339,21 @@ test("an error that is not fatal is no state to be in; a taken node id means a n
   assert.equal(warned.mock.callCount(), 1);
 });
 
+test("the laptop gets another address: the presenter is told what phones open now", async (t) => {
+  const join_url = "http://192.0.2.7:8765/#join=T";
+  const { page, peer } = await joined(t, {}, { presenter: true, join_url });
+  const own = { node_id: WELCOME.bridge, clients: 1 };
+  const other = { node_id: "b2", urls: ["http://192.0.2.99:8765"], clients: 0 };
+  const urls = ["http://198.51.100.9:8765", "http://192.0.2.7:8765"];
+  peer.say({ ...STATUS, bridges: [{ ...own, urls }] });
+  peer.say({ ...STATUS, bridges: [{ ...own, urls: urls.slice(0, 1) }, other] });
+  await until(() => page.of("welcome").length === 2, "the new address");
+  const [before, after] = page.of("welcome");
+  assert.equal(before?.welcome.join_url, join_url, "one that still holds is kept");
+  assert.equal(after?.welcome.join_url, "http://198.51.100.9:8765/#join=T");
+  assert.equal(after?.another, false);
+});
+
 test("leaving: the node goes down, goodbye, closed; coming back joins with the same client", async (t) => {
   const { bridge, page, runtime, peer } = await joined(t);
   runtime.hear({ kind: "painted" });
