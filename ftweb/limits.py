@@ -296,6 +296,11 @@ FILE_STALL_SECONDS: Final = 4.0
 """A holder that sends nothing for so long is left for another one: longer than a Wi-Fi roams, far
 shorter than a person waits."""
 
+FILE_STALL_SECONDS_MOST: Final = 32.0
+"""How long a page waits at most, after several such silences in a row, before it gives an upload
+or a download up for another try. Browsers tell how much of an upload the system took, not how much
+has arrived: a chunk of 4 MiB may lie in a send buffer for half a minute on a Wi-Fi of 1 Mbit/s."""
+
 FILE_PAUSE_SECONDS: Final = 0.25
 """How long a holder is let alone after it failed; doubled each time it fails again."""
 

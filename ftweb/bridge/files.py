@@ -44,6 +44,7 @@ _STATUS: Final = {
     "bad_token": 401,
     "unknown_file": 404,
     "chunk_missing": 404,
+    "upload_stalled": 408,
     "too_large": 413,
     "bad_range": 416,
     "bad_chunk": 422,
@@ -411,14 +412,14 @@ class _Request:
         """The pieces of the body.
 
         Raises:
-            FileError: ``bad_chunk``: it broke off, or nothing came for too long.
+            FileError: ``bad_chunk``: it broke off; ``upload_stalled``: nothing came for too long.
         """
         while True:
             try:
                 async with asyncio.timeout(HTTP_STALL_SECONDS):
                     message = await self._receive()
             except TimeoutError:
-                raise FileError("Nothing came for too long.", code="bad_chunk") from None
+                raise FileError("Nothing came for too long.", code="upload_stalled") from None
             if message["type"] != "http.request":
                 raise FileError("The upload broke off.", code="bad_chunk")
             if message.get("body"):

@@ -190,7 +190,7 @@ def chunk_bytes_for(size: int) -> int:
 
 
 def find_manifests(state: Any) -> Iterator[Manifest]:
-    """Every manifest that stands anywhere in an app's state."""
+    """Every manifest that stands anywhere in an app's state, the last ones first."""
     stack = [state]
     while stack:
         value = stack.pop()

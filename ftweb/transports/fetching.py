@@ -11,7 +11,9 @@ import asyncio
 import contextlib
 import http.client
 import json
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
 from urllib.parse import urlsplit
 
 from ftweb.errors import FileError
@@ -87,9 +89,37 @@ async def get_manifest(origin: str, file_id: str) -> Manifest:
         FileError: ``unknown_file``: it does not have it; ``bad_manifest``: what came is not it.
         OSError: it cannot be reached.
     """
+    manifest = parse_manifest(await _get_json(origin, file_id, "manifest"))
+    if manifest.id != file_id:
+        raise FileError("What came is the manifest of another file.")
+    return manifest
+
+
+async def get_chunks(origin: str, manifest: Manifest) -> set[int]:
+    """Which chunks of a file one holder says that it has.
+
+    Raises:
+        FileError: ``unknown_file``: none at all; ``bad_manifest``: what came says nothing of it.
+        OSError: it cannot be reached.
+    """
+    said = await _get_json(origin, manifest.id, "status")
+    runs = said.get("missing") if isinstance(said, dict) else None
+    if not isinstance(runs, list):
+        raise FileError("What came is no status of a file.")
+    have = set(range(len(manifest.chunks)))
+    for run in runs:
+        match run:
+            case [int(first), int(last)]:
+                have -= {index for index in have if first <= index <= last}
+            case _:
+                raise FileError("What came is no status of a file.")
+    return have
+
+
+async def _get_json(origin: str, file_id: str, what: str) -> Any:
     body = bytearray()
     try:
-        async with get(origin, f"/ftweb/files/{file_id}/manifest", {}) as (status, pieces):
+        async with get(origin, f"/ftweb/files/{file_id}/{what}", {}) as (status, pieces):
             async for piece in pieces:
                 body += piece
                 if len(body) > PAYLOAD_BYTES:
@@ -99,12 +129,9 @@ async def get_manifest(origin: str, file_id: str) -> Manifest:
     if status != 200:
         raise FileError("That bridge does not know the file.", code="unknown_file")
     try:
-        manifest = parse_manifest(json.loads(bytes(body)))
-    except ValueError as error:
-        raise FileError("What came is no manifest.") from error
-    if manifest.id != file_id:
-        raise FileError("What came is the manifest of another file.")
-    return manifest
+        return json.loads(bytes(body))
+    except (ValueError, RecursionError) as error:
+        raise FileError("What came is no JSON.") from error
 
 
 @contextlib.asynccontextmanager
@@ -126,12 +153,31 @@ async def get(
         connection.request("GET", path, headers=headers)
         return connection.getresponse()
 
+    async def in_thread[T](call: Callable[[], T]) -> T:
+        running = asyncio.ensure_future(asyncio.to_thread(call))
+        try:
+            return await asyncio.shield(running)
+        except asyncio.CancelledError:
+            # The thread knows nothing of it: it is cut off, and what it still opens is closed.
+            running.add_done_callback(_heard)
+            running.add_done_callback(lambda _: connection.close())
+            if connection.sock is not None:
+                with contextlib.suppress(OSError):
+                    connection.sock.shutdown(socket.SHUT_RDWR)
+            raise
+
     async def pieces(response: http.client.HTTPResponse) -> AsyncIterator[bytes]:
-        while piece := await asyncio.to_thread(response.read1, PIECE_BYTES):
+        while piece := await in_thread(lambda: response.read1(PIECE_BYTES)):
             yield piece
 
     try:
-        response = await asyncio.to_thread(begin)
+        response = await in_thread(begin)
         yield response.status, pieces(response)
     finally:
         connection.close()
+
+
+def _heard(task: asyncio.Future[Any]) -> None:
+    """Nobody waits for its outcome any more."""
+    if not task.cancelled():
+        task.exception()

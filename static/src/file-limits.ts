@@ -8,6 +8,7 @@ export const FILE_NAME_CHARS = 200;
 export const FILE_TYPE_CHARS = 127;
 export const FILE_STREAMS = 4;
 export const FILE_STALL_SECONDS = 4;
+export const FILE_STALL_SECONDS_MOST = 32;
 export const FILE_PAUSE_SECONDS = 0.25;
 export const FILE_PAUSE_SECONDS_MOST = 4;
 export const FILES_KEPT_IN_TAB_BYTES = 1073741824;

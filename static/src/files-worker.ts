@@ -10,20 +10,14 @@
 import * as v from "valibot";
 
 import { ChunkStore } from "./chunk-store";
-import {
-  describeFile,
-  fetchFile,
-  FileFailure,
-  giveFile,
-  idOf,
-  Job,
-  missingAt,
-  type World,
-} from "./file-jobs";
+import { fetchFile } from "./file-getting";
+import { describeFile, giveFile, idOf, missingAt } from "./file-giving";
+import { FileFailure, Job, type World } from "./file-jobs";
 import { FILES_KEPT_IN_TAB_BYTES } from "./file-limits";
 import type { FilesToPage, PageToFiles } from "./file-messages";
 import { Holders } from "./holders";
 import { Manifest } from "./manifest";
+import { put } from "./putting";
 import { sha256 } from "./sha256";
 
 const KEEP_FIRST_MS = 3_000;
@@ -58,7 +52,7 @@ class Files {
   private async open(): Promise<Place> {
     const store = await ChunkStore.open().catch(() => undefined);
     const token = (): string => this.token;
-    return { store, sha: await sha256(), token, now: () => performance.now() / 1000 };
+    return { store, sha: await sha256(), token, now: () => performance.now() / 1000, put };
   }
 
   hear(message: PageToFiles): void {

@@ -172,6 +172,27 @@ async def test_an_upload_that_breaks_off_leaves_nothing(remote: Remote) -> None:
     assert (await remote.put_chunk(0)).status_code == 204
 
 
+async def test_an_upload_that_stalls_may_be_tried_again(
+    remote: Remote, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is not called wrong: pages take that as final."""
+    monkeypatch.setattr(files_module, "HTTP_STALL_SECONDS", 0.1)
+    await remote.put_manifest()
+    reader, writer = await asyncio.open_connection("127.0.0.1", remote.bridge.port)
+    head = (
+        f"PUT /ftweb/files/{MANIFEST.id}/chunks/0 HTTP/1.1\r\nHost: localhost:{remote.bridge.port}"
+        f"\r\nAuthorization: {remote.token['authorization']}\r\nContent-Length: 65536\r\n\r\n"
+    )
+    writer.write(head.encode() + CONTENT[:30000])
+    async with asyncio.timeout(PATIENCE):
+        said = await reader.readuntil(b"\r\n\r\n")
+        body = await reader.readline()
+    assert said.startswith(b"HTTP/1.1 408 ")
+    assert body.startswith(b"upload_stalled: ")
+    writer.close()
+    assert (await remote.put_chunk(0)).status_code == 204
+
+
 @pytest.mark.parametrize(
     "path", ["/chunks/4", "/chunks/-1", "/chunks/x", "/chunks/١", "/chunks/", "/x", "/chunks/0/0"]
 )

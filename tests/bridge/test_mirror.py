@@ -14,7 +14,8 @@ from ftweb.bridge.files import Files
 from ftweb.bridge.mirror import Mirror
 from ftweb.bridge.security import AllowedHosts
 from ftweb.errors import FileError
-from ftweb.files import check_manifest
+from ftweb.files import Manifest, check_manifest, describe
+from ftweb.transports.fetching import get_chunks
 
 from .conftest import PATIENCE, Bridge
 from .test_files import CONTENT, MANIFEST, Remote
@@ -29,12 +30,12 @@ async def remote(bridge: Bridge) -> AsyncIterator[Remote]:
     await made.http.aclose()
 
 
-def mirroring(config: BridgeConfig, *origins: str) -> tuple[Files, Mirror]:
+def mirroring(config: BridgeConfig, *origins: str, state: Any = STATE) -> tuple[Files, Mirror]:
     files = Files(
         config.data_dir / "mirrored",
         identity=config.identity,
         hosts=AllowedHosts(port=80),
-        state=lambda: STATE,
+        state=lambda: state,
     )
     return files, Mirror(files, lambda: origins)
 
@@ -78,8 +79,48 @@ async def test_a_full_disk_is_logged_and_no_more(
         raise FileError("The bridge's disk is full.", code="files_full")
 
     monkeypatch.setattr(files.store, "receive", full)
+    for _ in range(2):
+        await mirror.round()
+    assert caplog.text.count("disk is full") == 1, "said once"
+
+
+async def test_files_that_nobody_has_hold_nobody_up(
+    remote: Remote, config: BridgeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ten thousand of them: more than a bridge keeps, in a state that is just allowed."""
+    await remote.put_all()
+    phantoms = [
+        describe(f"{number}", "text/plain", [b"%d" % number], chunk_bytes=65536).to_dict()
+        for number in range(10_000)
+    ]
+    origin = f"http://127.0.0.1:{remote.bridge.port}"
+    state = {"files": [*phantoms, MANIFEST.to_dict()]}  # new ones come last
+    files, mirror = mirroring(config, origin, state=state)
+    asked: list[str] = []
+
+    async def ask(origin: str, manifest: Manifest) -> set[int]:
+        asked.append(manifest.id)
+        return await get_chunks(origin, manifest)
+
+    monkeypatch.setattr("ftweb.bridge.mirror.get_chunks", ask)
+    monkeypatch.setattr("ftweb.bridge.mirror.FILES_KEPT", 50)
+    async with asyncio.timeout(PATIENCE):
+        await mirror.round()
+        assert len(asked) == len(set(asked)) == 50
+        assert files.store.missing(MANIFEST) == []
+        assert files.store.used == len(CONTENT)
+        while asked:
+            asked.clear()
+            await mirror.round()  # less and less often
+
+    async def other(origin: str, manifest: Manifest) -> set[int]:
+        asked.append(origin)
+        return set()
+
+    monkeypatch.setattr("ftweb.bridge.mirror.get_chunks", other)
+    mirror._origins = lambda: [origin, "http://127.0.0.1:9"]
     await mirror.round()
-    assert "disk is full" in caplog.text
+    assert len(asked) == 49 * 2, "a bridge has come: all are asked at once"
 
 
 async def test_alone_nothing_is_done(config: BridgeConfig) -> None:

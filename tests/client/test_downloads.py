@@ -6,8 +6,10 @@ import asyncio
 import contextlib
 import logging
 import random
+from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -127,8 +129,21 @@ async def test_on_from_the_next_byte(tmp_path: Path, holders: list[Holder]) -> N
 
 
 async def test_three_die_one_after_the_other_and_the_first_returns(
-    tmp_path: Path, holders: list[Holder]
+    tmp_path: Path, holders: list[Holder], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    refused: Counter[str] = Counter()
+
+    @contextlib.asynccontextmanager
+    async def get_counting(origin: str, *words: Any) -> AsyncIterator[Any]:
+        try:
+            async with fetching_get(origin, *words) as answer:
+                yield answer
+        except ConnectionRefusedError:
+            refused[origin] += 1
+            raise
+
+    fetching_get = fetching.get
+    monkeypatch.setattr(fetching, "get", get_counting)
     for one in holders:
         one.breaks_after = 30_000
     task = asyncio.create_task(get(tmp_path / "x", *holders))
@@ -136,7 +151,9 @@ async def test_three_die_one_after_the_other_and_the_first_returns(
         while not one.asked:  # noqa: ASYNC110 - what a server was asked
             await asyncio.sleep(0.01)
         await one.stop()
-    await asyncio.sleep(0.3)
+    # Nobody is left: each is tried once more in vain, and the download waits.
+    while min(refused[one.origin] for one in holders) < 1:  # noqa: ASYNC110 - what a client tried
+        await asyncio.sleep(0.01)
     assert not task.done()
     holders[0].breaks_after = None
     await holders[0].start()

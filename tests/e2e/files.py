@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ftweb.files import find_manifests
-from tests.e2e.classroom import ROOT, Classroom, Tab, until
+from tests.e2e.classroom import ROOT, Bridge, Classroom, Tab, until
 
 FILES = ROOT / "examples" / "files"
 LARGE = 160_000_000
@@ -74,9 +74,11 @@ async def file_id_of(made: Classroom) -> str:
     return manifest.id
 
 
-async def status_of(made: Classroom, file_id: str) -> dict[str, Any]:
+async def status_of(made: Classroom, file_id: str, bridge: Bridge | None = None) -> dict[str, Any]:
+    """What a bridge says of a file; ``{}`` while it does not know it or cannot be reached."""
     host = made.lan.host("latecomer")
-    url = f"http://{made.bridge.host.address}:{made.bridge.port}/ftweb/files/{file_id}/status"
+    asked = bridge or made.bridge
+    url = f"http://{asked.host.address}:{asked.port}/ftweb/files/{file_id}/status"
     said = await asyncio.to_thread(host.run, "curl", "-s", "--noproxy", "*", url, check=False)
     try:
         got: dict[str, Any] = json.loads(said)

@@ -1,5 +1,9 @@
 /** Waits for a state instead of sleeping. */
-export async function until(holds: () => boolean, what: string, patience = 5_000): Promise<void> {
+export async function until(
+  holds: () => boolean,
+  what = "a state",
+  patience = 5_000,
+): Promise<void> {
   const deadline = performance.now() + patience;
   while (!holds()) {
     if (performance.now() > deadline) throw new Error(`Never came: ${what}.`);
