@@ -1,7 +1,8 @@
 """Many clients in one process, each casting one vote at a moment of its own within a second.
 
 Run by ``load.py`` on a host of the LAN. Reads one JSON object from its command line, prints one:
-``{"latencies": […], "failed": {code: n}, "connected_seconds": …, "spread_seconds": …}``.
+``{"latencies": […], "failed": {code: n}, "connected_seconds": …, "spread_seconds": …}``. With
+``gate``, a path, it makes a file there when all are connected, and votes once that is removed.
 
 With ``kind`` ``"ftweb"`` each is an ``ftweb.connect`` client. With ``"echo"`` each is a bare
 WebSocket that sends a text of the same size and waits for its echo: the baseline.
@@ -16,14 +17,17 @@ import random
 import sys
 import time
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 
-async def ftweb_clients(url: str, count: int, poll_id: str, seed: int) -> dict[str, Any]:
+async def ftweb_clients(
+    url: str, count: int, poll_id: str, seed: int, gate: str | None = None
+) -> dict[str, Any]:
     import ftweb
     from ftweb.errors import FtwebError
 
-    gate = asyncio.Event()
+    opened = asyncio.Event()
     ready = asyncio.Semaphore(0)
     chooser = random.Random(seed)
     moments = [chooser.random() for _ in range(count)]
@@ -39,7 +43,7 @@ async def ftweb_clients(url: str, count: int, poll_id: str, seed: int) -> dict[s
             # As a phone does: connected, told who hosts, before the vote.
             await connection.wait_for_status(lambda status: status.host_id is not None, 30)
             ready.release()
-            await gate.wait()
+            await opened.wait()
             await asyncio.sleep(moments[number])
             started = time.perf_counter()
             message = {"type": "vote", "poll_id": poll_id, "choice": str(number % 3)}
@@ -60,14 +64,23 @@ async def ftweb_clients(url: str, count: int, poll_id: str, seed: int) -> dict[s
         for _ in range(count):
             await ready.acquire()
         connected = time.perf_counter() - began
-        gate.set()
-        opened = time.perf_counter()
+        if gate is not None:
+            await asyncio.to_thread(pass_through, Path(gate))
+        opened.set()
+        started = time.perf_counter()
     return {
         "latencies": latencies,
         "failed": failed,
         "connected_seconds": round(connected, 2),
-        "spread_seconds": round(time.perf_counter() - opened, 2),
+        "spread_seconds": round(time.perf_counter() - started, 2),
     }
+
+
+def pass_through(gate: Path) -> None:
+    """Say that we are there, wait until we are let through."""
+    gate.touch()
+    while gate.exists():
+        time.sleep(0.005)
 
 
 async def echo_clients(url: str, count: int, text: str, seed: int) -> dict[str, Any]:

@@ -2,7 +2,9 @@
 
 N Python clients on another host of the LAN (one process) join, wait until told who hosts, and cast
 one vote each at a random moment of the same second. Every vote must be acknowledged, and the tally
-must hold every voter once. The bridge's memory is read while all are connected.
+must hold every voter once. The bridge's memory is read while all are connected. With ``--tabs``
+there are so many tabs with Pyodide as well, which show every change and vote in the same second:
+all of them on this one machine, where a class has a processor for each.
 
 Baseline: as many bare WebSockets send a text of a vote's size to a Starlette echo route, on the
 same hosts, spread in the same way.
@@ -12,16 +14,21 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
+import os
+import random
 import sys
 import time
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import psutil  # type: ignore[import-untyped]  # it comes without
 from _common import finish, machine, say, summary
 
-from tests.e2e.classroom import VOTING, Classroom, classroom
+from tests.e2e.classroom import VOTING, Classroom, Tab, classroom, until
+from tests.e2e.rooms import Room, close, fill, memory
 from tests.lan.lan import Host
 
 ECHO_PORT = 9009
@@ -48,6 +55,56 @@ async def watch_memory(pid: int, peak: list[float]) -> None:
         await asyncio.sleep(0.05)
 
 
+VOTE = """async ([pollId, choice, wait]) => {
+    const { connect } = await import("/ftweb/client.js");
+    const connection = await connect();
+    await new Promise((resolve) => setTimeout(resolve, wait));
+    const started = performance.now();
+    const reply = await connection.send({ type: "vote", poll_id: pollId, choice });
+    return reply.accepted ? performance.now() - started : null;
+}"""
+"""A tab's own vote, after so many milliseconds, by the connection that its page has."""
+
+
+async def tabs_vote(tabs: list[Tab], poll_id: str, chooser: random.Random) -> list[float]:
+    """Each at a moment of its own within a second; gives the milliseconds that each took."""
+    took = await asyncio.gather(
+        *(
+            tab.evaluate(VOTE, [poll_id, str(number % 3), chooser.random() * 1000])
+            for number, tab in enumerate(tabs)
+        )
+    )
+    return [value for value in took if value is not None]
+
+
+class Cpu:
+    """Seconds of processor that groups of processes use inside the block."""
+
+    def __init__(self, groups: dict[str, list[int]]) -> None:
+        self._groups = groups
+        self.used: dict[str, float] = {}
+
+    def _read(self) -> dict[str, float]:
+        return {name: sum(map(seconds_of, pids)) for name, pids in self._groups.items()}
+
+    def __enter__(self) -> Cpu:
+        self._before, self._began = self._read(), time.perf_counter()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.used = {
+            name: round(value - self._before[name], 2) for name, value in self._read().items()
+        }
+        self.used["wall"] = round(time.perf_counter() - self._began, 2)
+
+
+def seconds_of(pid: int) -> float:
+    with contextlib.suppress(psutil.Error):
+        times = psutil.Process(pid).cpu_times()
+        return float(times.user + times.system)
+    return 0.0
+
+
 async def baseline(made: Classroom, clients: int) -> dict[str, Any]:
     laptop, crowd = made.bridge.host, made.lan.host("crowd")
     server = laptop.popen(
@@ -70,10 +127,26 @@ async def baseline(made: Classroom, clients: int) -> dict[str, Any]:
         server.wait()
 
 
-async def measure(clients: int) -> tuple[dict[str, Any], bool]:
+@contextlib.asynccontextmanager
+async def filled(made: Classroom, tabs: int) -> AsyncIterator[list[Room]]:
+    """Rooms with so many tabs."""
+    rooms = [Room(made, f"room{number}") for number in range(2)] if tabs else []
+    try:
+        await asyncio.gather(*(room.start() for room in rooms))
+        if rooms:
+            started = time.perf_counter()
+            await fill(rooms, (tabs // 2, tabs - tabs // 2), random.Random(1))
+            seconds = time.perf_counter() - started
+            say(f"{tabs} tabs after {seconds:.0f} s, {memory(rooms):.0f} MB")
+        yield rooms
+    finally:
+        await close(rooms)
+
+
+async def measure(clients: int, tabs: int) -> tuple[dict[str, Any], bool]:
     before = machine()
     # One phone beside the laptop, so that a vote is committed by three voters, one over the LAN.
-    async with classroom(VOTING, phones=1) as made:
+    async with classroom(VOTING, phones=1) as made, filled(made, tabs) as rooms:
         assert made.bridge.process is not None
         pid = made.bridge.process.pid
         idle = psutil.Process(pid).memory_info().rss / 1e6
@@ -83,38 +156,71 @@ async def measure(clients: int) -> tuple[dict[str, Any], bool]:
         poll_id = created["replies"][0]["poll_id"]
         say(f"{clients} clients join")
         crowd = made.lan.host("crowd")
+        gate = made.lan.directory / "gate"
         started = time.perf_counter()
-        voted = await run_clients(
-            crowd, kind="ftweb", url=made.bridge.join_url, count=clients, poll_id=poll_id, seed=1
+        running = asyncio.create_task(
+            run_clients(
+                crowd,
+                kind="ftweb",
+                url=made.bridge.join_url,
+                count=clients,
+                poll_id=poll_id,
+                seed=1,
+                gate=str(gate),
+            )
         )
-        say(f"voted, {time.perf_counter() - started:.1f} s in all")
-        joined = await made.script({"type": "tally", "poll_id": poll_id})
+
+        async def joined() -> bool:
+            return gate.exists() or running.done()
+
+        await until(joined, 120, 0.02)
+        voters = [tab for room in rooms for tab in room.tabs]
+        for tab in voters:
+            await tab.until("s.state === 'connected'")
+        hosts = {"bridge and host": made.bridge.host, "clients": crowd}
+        groups = {name: host.pids() for name, host in hosts.items()}
+        groups["tabs"] = [pid for room in rooms for pid in room.device.host.pids()]
+        groups["this script"] = [os.getpid()]
+        with Cpu(groups) as cpu:
+            gate.unlink(missing_ok=True)
+            of_tabs = await tabs_vote(voters, poll_id, random.Random(2))
+            voted = await running
+        say(f"voted, {time.perf_counter() - started:.1f} s in all; CPU: {cpu.used}")
+        late = await made.script({"type": "tally", "poll_id": poll_id})
         watcher.cancel()
-        problems = made.problems()
+        problems = made.problems() + [p for room in rooms for p in room.device.problems]
         hosting = (await made.presenter.status())["hosting"]
         say("baseline")
         echoed = await baseline(made, clients)
-    tally = joined["replies"][0]
-    votes, echo = summary(voted["latencies"]), summary(echoed["latencies"])
+    tally = late["replies"][0]
+    of_clients = voted["latencies"]
+    votes, echo = summary(of_clients + of_tabs), summary(echoed["latencies"])
     result = {
         "benchmark": "load",
         "clients": clients,
+        "tabs": tabs,
         "vote_ms": votes,
-        "acknowledged": len(voted["latencies"]),
+        "acknowledged": len(of_clients) + len(of_tabs),
         "failed": voted["failed"],
         "voters_in_tally": tally["voters"],
         "votes_in_tally": sum(tally["counts"].values()),
         "joined_seconds": voted["connected_seconds"],
         "bridge_idle_mb": round(idle, 1),
         "bridge_peak_mb": round(peak[0], 1),
+        "cpu_seconds_while_voting": cpu.used,
         "baseline_echo_ms": echo,
         "ratio": round(votes["median"] / echo["median"], 1),
         "host_unchanged": hosting,
         "page_problems": problems,
         "machine": before,
     }
+    if of_tabs:
+        result["clients_vote_ms"], result["tabs_vote_ms"] = summary(of_clients), summary(of_tabs)
     complete = (
-        len(voted["latencies"]) == tally["voters"] == sum(tally["counts"].values()) == clients
+        len(of_clients) + len(of_tabs)
+        == tally["voters"]
+        == sum(tally["counts"].values())
+        == clients + tabs
     )
     return result, complete and not problems
 
@@ -124,6 +230,7 @@ if __name__ == "__main__":
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--clients", type=int, default=200)
+    parser.add_argument("--tabs", type=int, default=0, help="with Pyodide, beside the clients")
     arguments = parser.parse_args()
-    result, ok = asyncio.run(measure(arguments.clients))
+    result, ok = asyncio.run(measure(arguments.clients, arguments.tabs))
     finish(result, ok=ok)

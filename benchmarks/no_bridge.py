@@ -8,100 +8,55 @@ by a phone, elected over data channels, at which the others have joined. The led
 a phone, since nobody new can join: every acknowledged vote must be there exactly once. Then the
 laptop's processes are started anew for the next run.
 
-Baseline: the median time to acknowledge a vote in the same run while nothing went wrong.
+How slices and timelines are had, and the baseline: see ``_losses.py``.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import time
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable
 
-from _common import finish, machine, say, summary
+from _losses import Run, main, run_of, timeline, votes_while
 
 from tests.e2e.classroom import APPS, Classroom, classroom
-from tests.e2e.ledger import Outcome, voting
-
-BAD = ("lost", "doubled", "invented", "unanswered")
 
 
-async def one_run(made: Classroom, mode: str, interval: int) -> dict[str, Any]:
+async def one_run(made: Classroom, mode: str, interval: int) -> Run:
     """The laptop goes once; what that did to the votes."""
     await made.restore()
     await asyncio.gather(*(tab.until("s.channels === 3") for tab in made.tabs.values()))
     await made.script({"type": "clear"})
-    for tab in made.phone_tabs:
-        await tab.evaluate("Object.assign(votes, {next: 1, acknowledged: [], refused: []})")
-    laptop = made.laptop.host
-    outcome: Outcome
-    async with voting(
-        made, made.phone_tabs, interval=interval, reader=made.phone_tabs[0]
-    ) as outcome:
-        for tab in made.phone_tabs:
-            await tab.until("votes.acknowledged.length >= 20")
+    phones = made.phone_tabs
+
+    async def lose() -> float:
+        gone = time.time() * 1000
         if mode == "kill":
-            gone = time.time() * 1000
             made.bridge.kill()
             await made.kill_browser(made.presenter)
         else:
-            laptop.unplug()
-            gone = time.time() * 1000
-        for tab in made.phone_tabs:
-            await tab.until("votes.acknowledged.some(([, sent]) => sent > x)", argument=gone)
+            made.laptop.host.unplug()
+        return gone
+
+    outcome, gone = await votes_while(made, lose, interval=interval, reader=phones[0])
+    seen = await timeline(phones, gone)
     if mode == "cut":
         made.bridge.kill()
         await made.kill_browser(made.presenter)
-        laptop.plug()
-    votes = [vote for report in outcome.reports for vote in report.acknowledged]
-    firsts = outcome.firsts_sent_after(gone)
-    return {
-        "first": min(firsts) - gone,
-        "every": max(firsts) - gone,
-        "quiet": [vote.done - vote.sent for vote in votes if vote.done < gone],
-        "votes": sum(report.cast for report in outcome.reports),
-        "lost": len(outcome.lost),
-        "doubled": len(outcome.doubled),
-        "invented": len(outcome.invented),
-        "unanswered": sum(r.cast - len(r.acknowledged) for r in outcome.reports),
-    }
+        made.laptop.host.plug()
+    firsts = [first - gone for first in outcome.firsts_sent_after(gone)]
+    times = {"first_acknowledged_vote": min(firsts), "every_phone_served": max(firsts)}
+    return {**run_of(outcome, gone, times, made.problems()), "timeline": seen}
 
 
-async def measure(runs: int, mode: str, interval: int) -> tuple[dict[str, Any], bool]:
-    before = machine()
-    done: list[dict[str, Any]] = []
+@contextlib.asynccontextmanager
+async def scene(options: argparse.Namespace) -> AsyncIterator[Callable[[], Awaitable[Run]]]:
+    """One class, restored before each run."""
     async with classroom(APPS / "ledger") as made:
-        for number in range(1, runs + 1):
-            done.append(await one_run(made, mode, interval))
-            say(f"run {number}/{runs}: {done[-1]['first']:.0f} ms, {done[-1]['votes']} votes")
-        problems = made.problems()
-    quiet = summary([value for run in done for value in run["quiet"]])
-    first = summary([run["first"] for run in done])
-    bad = {key: sum(run[key] for run in done) for key in BAD}
-    result = {
-        "benchmark": "no_bridge",
-        "mode": mode,
-        "runs": runs,
-        "votes_each_ms": interval,
-        "first_acknowledged_vote_ms": first,
-        "every_phone_served_ms": summary([run["every"] for run in done]),
-        "baseline_vote_ms": quiet,
-        "ratio": round(first["median"] / quiet["median"], 1),
-        "votes": sum(run["votes"] for run in done),
-        **bad,
-        "page_problems": problems,
-        "machine": before,
-    }
-    return result, not any(bad.values()) and not problems
+        yield lambda: one_run(made, options.mode, options.interval)
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    parser.add_argument("--runs", type=int, default=20)
-    parser.add_argument("--mode", choices=("kill", "cut"), default="kill")
-    parser.add_argument("--interval", type=int, default=100, help="ms between a phone's votes")
-    arguments = parser.parse_args()
-    result, ok = asyncio.run(measure(arguments.runs, arguments.mode, arguments.interval))
-    finish(result, ok=ok)
+    main("no_bridge", __doc__, scene, modes=("kill", "cut"), interval=100)

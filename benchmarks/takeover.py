@@ -8,95 +8,56 @@ until a vote was acknowledged that was cast when the old host was certainly gone
 read by a newcomer: every acknowledged vote must be there exactly once. The laptop's tab comes back
 (failback) before the next run.
 
-Baseline: the median time to acknowledge a vote in the same run while nothing went wrong.
+How slices and timelines are had, and the baseline: see ``_losses.py``.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import time
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable
 
-from _common import finish, machine, say, summary
+from _losses import Run, main, run_of, timeline, votes_while
 
 from tests.e2e.classroom import APPS, Classroom, classroom
-from tests.e2e.ledger import Outcome, voting
-
-BAD = ("lost", "doubled", "invented", "unanswered")
 
 
-async def one_run(made: Classroom, mode: str, interval: int) -> dict[str, Any]:
+async def one_run(made: Classroom, mode: str, interval: int) -> Run:
     """One takeover, and what it did to the votes."""
     await made.restore()
     cleared = await made.script({"type": "clear"})
     assert cleared["replies"] == [{"cleared": True}]
-    for tab in made.phone_tabs:
-        await tab.page.evaluate("Object.assign(votes, {next: 1, acknowledged: [], refused: []})")
-    outcome: Outcome
-    async with voting(made, made.phone_tabs, interval=interval) as outcome:
-        for tab in made.phone_tabs:
-            await tab.until("votes.acknowledged.length >= 20")
-        host = made.presenter
+    host = made.presenter
+    term, began = 0, 0.0
+
+    async def lose() -> float:
+        nonlocal term, began
         term = (await host.status())["term"]
-        gone = await (made.kill_browser(host) if mode == "kill" else made.close_tab(host))
+        began = await (made.kill_browser(host) if mode == "kill" else made.close_tab(host))
         if mode == "kill":
             assert host.device.process is not None
             await asyncio.to_thread(host.device.process.wait)
-        certainly = time.time() * 1000
-        for tab in made.phone_tabs:
-            await tab.until("votes.acknowledged.some(([, sent]) => sent > x)", argument=certainly)
-    votes = [vote for report in outcome.reports for vote in report.acknowledged]
+        return time.time() * 1000  # the host is certainly gone by now
+
+    outcome, certainly = await votes_while(made, lose, interval=interval)
     firsts = outcome.firsts(above_term=term)
-    return {
-        "first": min(firsts) - gone,
-        "every": max(firsts) - gone,
-        "sent_after": min(outcome.firsts_sent_after(certainly)) - gone,
-        "quiet": [vote.done - vote.sent for vote in votes if vote.done < gone],
-        "votes": sum(report.cast for report in outcome.reports),
-        "lost": len(outcome.lost),
-        "doubled": len(outcome.doubled),
-        "invented": len(outcome.invented),
-        "unanswered": sum(r.cast - len(r.acknowledged) for r in outcome.reports),
+    times = {
+        "first_acknowledged_vote": min(firsts) - began,
+        "every_phone_served": max(firsts) - began,
+        "cast_after_and_acknowledged": min(outcome.firsts_sent_after(certainly)) - began,
     }
+    run = run_of(outcome, began, times, made.problems())
+    return {**run, "timeline": await timeline(made.phone_tabs, began)}
 
 
-async def measure(runs: int, mode: str, interval: int) -> tuple[dict[str, Any], bool]:
-    before = machine()
-    done: list[dict[str, Any]] = []
+@contextlib.asynccontextmanager
+async def scene(options: argparse.Namespace) -> AsyncIterator[Callable[[], Awaitable[Run]]]:
+    """One class, restored before each run."""
     async with classroom(APPS / "ledger") as made:
-        for number in range(1, runs + 1):
-            done.append(await one_run(made, mode, interval))
-            say(f"run {number}/{runs}: {done[-1]['first']:.0f} ms, {done[-1]['votes']} votes")
-        problems = made.problems()
-    quiet = summary([value for run in done for value in run["quiet"]])
-    first = summary([run["first"] for run in done])
-    bad = {key: sum(run[key] for run in done) for key in BAD}
-    result = {
-        "benchmark": "takeover",
-        "mode": mode,
-        "runs": runs,
-        "votes_each_ms": interval,
-        "first_acknowledged_vote_ms": first,
-        "every_phone_served_ms": summary([run["every"] for run in done]),
-        "cast_after_and_acknowledged_ms": summary([run["sent_after"] for run in done]),
-        "baseline_vote_ms": quiet,
-        "ratio": round(first["median"] / quiet["median"], 1),
-        "votes": sum(run["votes"] for run in done),
-        **bad,
-        "page_problems": problems,
-        "machine": before,
-    }
-    return result, not any(bad.values()) and not problems
+        yield lambda: one_run(made, options.mode, options.interval)
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    parser.add_argument("--runs", type=int, default=20)
-    parser.add_argument("--mode", choices=("kill", "close"), default="kill")
-    parser.add_argument("--interval", type=int, default=100, help="ms between a phone's votes")
-    arguments = parser.parse_args()
-    result, ok = asyncio.run(measure(arguments.runs, arguments.mode, arguments.interval))
-    finish(result, ok=ok)
+    main("takeover", __doc__, scene, modes=("kill", "close"), interval=100)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+from collections import Counter
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 
@@ -323,6 +324,45 @@ async def test_clients_are_shared_evenly(
         for script in scripts:
             await script.send({"add": 1})
         assert (await watching.request({"add": 1})).payload == {"count": 17}
+
+
+@pytest.mark.parametrize("clients", [1, 12])
+async def test_fan_out_costs_the_host_one_frame_for_each_bridge(
+    pair: tuple[Bridge, Bridge], hosted: tuple[Bridge, Tab], clients: int
+) -> None:
+    """However many clients a bridge has: the entry of a request is sent to the bridge once."""
+    first, second = pair
+    _, host = hosted
+    watching = [await bridge.join() for bridge in pair for _ in range(clients)]
+    sender = await first.join()
+    await sender.open_session()
+    bridges = set()
+    for bridge in (first, second):
+        status = await told(await bridge.join(), lambda s: len(s.bridges) == 2)
+        bridges.add(status.bridges[0].node_id)
+    everybody = {host.node_id, *bridges}
+    await eventually(lambda: set(host.driver.node.configuration.voters) == everybody)
+    sent: list[frames.Frame] = []
+    send = host.link.send
+
+    def note(frame: frames.Frame) -> None:
+        sent.append(frame)
+        send(frame)
+
+    host.link.send = note  # type: ignore[method-assign]
+    requests = 10
+    for count in range(1, requests + 1):
+        assert (await sender.request({"add": 1})).payload == {"count": count}
+        await eventually(lambda: all(c.state()["count"] == count for c in watching))  # noqa: B023
+    rafts = [frame for frame in sent if isinstance(frame, frames.Raft)]
+    assert len(rafts) == len(sent), "the host speaks to members only"
+    assert {frame.to for frame in rafts} == bridges
+    carried = Counter(
+        frame.to
+        for frame in rafts
+        if frame.kind == "append_entries" and msgspec.json.decode(frame.body).get("entries")
+    )
+    assert carried == dict.fromkeys(bridges, requests)
 
 
 @pytest.mark.usefixtures("on_phones")
