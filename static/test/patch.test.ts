@@ -167,6 +167,37 @@ test("what a patch does not touch is shared, and everything is frozen", () => {
   assert.throws(() => added.push("A"), TypeError);
 });
 
+test("operations of one patch do not see into one another's places", () => {
+  const before = freeze({ a: { list: [1], votes: {} }, b: null });
+  const patch: Operation[] = [
+    { op: "add", path: "/a/list/-", value: 2 },
+    { op: "copy", from: "/a", path: "/b" },
+    { op: "add", path: "/a/list/-", value: 3 },
+    { op: "add", path: "/b/votes/x", value: { choice: "A" } },
+    { op: "copy", from: "/b/votes/x", path: "/b/votes/y" },
+    { op: "replace", path: "/b/votes/y/choice", value: "B" },
+    { op: "move", from: "/b/votes/x", path: "/a/votes/x" },
+    { op: "replace", path: "/a/votes/x/choice", value: "C" },
+  ];
+  const wanted = {
+    a: { list: [1, 2, 3], votes: { x: { choice: "C" } } },
+    b: { list: [1, 2], votes: { y: { choice: "B" } } },
+  };
+  assert.deepEqual(applyPatch(before, patch), wanted);
+  assert.deepEqual(before, { a: { list: [1], votes: {} }, b: null });
+  assert.deepEqual(applyPatch(before, patch), wanted, "nor does the patch change");
+});
+
+test("a patch that fails half-way has changed nothing", () => {
+  const before = { votes: { a: 1 } };
+  const patch: Operation[] = [
+    { op: "add", path: "/votes/b", value: 2 },
+    { op: "remove", path: "/votes/c" },
+  ];
+  assert.throws(() => applyPatch(before, patch), PatchError);
+  assert.deepEqual(before, { votes: { a: 1 } });
+});
+
 test("a key called __proto__ is a key", () => {
   const document = JSON.parse('{"votes":{}}') as Json;
   const patch = JSON.parse(
