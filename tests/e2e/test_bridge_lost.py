@@ -41,7 +41,7 @@ async def test_the_first_laptops_network_is_gone() -> None:
         phones = made.phone_tabs
         async with voting(made, phones, interval=100) as outcome:
             cut = await phones[0].page.evaluate("performance.timeOrigin + performance.now()")
-            made.bridge.host.unplug()
+            made.bridge.host.link_down()
             del made.tabs["laptop"]
             await _go_on(made, phones, second, cut)
         outcome.demand_exactly_once()

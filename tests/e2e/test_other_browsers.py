@@ -118,6 +118,29 @@ async def test_reloading_a_page_keeps_the_device_and_its_votes(classroom: Classr
         assert counted[before["deviceId"]] == {"1": 1}
 
 
+@pytest.mark.parametrize("engine", ["firefox", "webkit"])
+async def test_a_page_reloaded_during_a_takeover(classroom: Classroom, engine: str) -> None:
+    """What it was told before it went holds; it comes back to whoever hosts by then."""
+    reloaded = classroom.tabs[engine]
+    before = await reloaded.status()
+    await _can_lose_one(classroom)
+    async with voting(classroom, _phones(classroom)) as outcome:
+        await _some_more_votes(_phones(classroom))
+        await classroom.kill_browser(classroom.presenter)
+        told = await reloaded.evaluate("votes.report()")
+        await reloaded.handle.reload()
+        await reloaded.until("s.ready && s.hostId && s.nodeId !== x", argument=before["nodeId"])
+        await reloaded.evaluate("votes.start(25)")
+        await _some_more_votes(_phones(classroom))
+    outcome.demand_exactly_once()
+    counted = (await classroom.script())["state"]["counted"][told["clientId"]]
+    assert all(counted.get(str(number)) == 1 for number, *_ in told["acknowledged"])
+    assert set(counted.values()) == {1}
+    after = await reloaded.status()
+    assert after["deviceId"] == before["deviceId"]
+    assert after["epoch"] == before["epoch"]
+
+
 async def _hand_over(classroom: Classroom, hosting: Tab) -> Tab:
     """Hide a hosting page until another hosts, which is given."""
     page = hosting.handle

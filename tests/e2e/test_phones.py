@@ -203,6 +203,27 @@ async def test_a_duplicated_tab_is_another_client_of_the_same_device(
     assert await phone.send({"type": "ballot", "choice": "C"}) == {"accepted": True}
 
 
+async def test_two_tabs_of_one_device_host_for_one_another(classroom: Classroom) -> None:
+    """The address typed twice: one person, one ballot; who closes one goes on in the other."""
+    first = await _phone_hosts(classroom)
+    before = await first.status()
+    second = Tab(first.device, await first.device.open(classroom.bridge.join_url))
+    await second.until("s.ready && s.state === 'connected'")
+    twin = await second.status()
+    assert twin["deviceId"] == before["deviceId"]
+    assert twin["participants"] == before["participants"], "one person"
+    assert twin["clientId"] != before["clientId"]
+    # The hosting one went to the background, and a phone's tab there may be frozen any moment.
+    host = await classroom.host_tab(besides=[first])
+    assert host is not first
+    assert await first.send({"type": "ballot", "choice": "A"}) == {"accepted": True}
+    await classroom.close_tab(first)
+    assert await second.send({"type": "ballot", "choice": "B"}) == {"accepted": True}
+    ballots = (await classroom.script())["state"]["ballots"]
+    assert ballots == {before["deviceId"]: "B"}
+    await second.page.close()
+
+
 async def test_a_phone_reloaded_during_a_takeover(classroom: Classroom) -> None:
     phones = classroom.phone_tabs
     reloaded = phones[0]

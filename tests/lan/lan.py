@@ -148,6 +148,14 @@ class Host:
         """Put the cable (back) into a bridge device of the switch."""
         _ip("-n", self.lan.switch, "link", "set", self.port, "master", into)
 
+    def link_down(self) -> None:
+        """Take the switch's end of the cable down: this host has no carrier, the others nothing."""
+        _ip("-n", self.lan.switch, "link", "set", self.port, "down")
+
+    def link_up(self) -> None:
+        """The end of :meth:`link_down`."""
+        _ip("-n", self.lan.switch, "link", "set", self.port, "up")
+
     # --- sockets ----------------------------------------------------------------------
 
     def new_socket(self, kind: int = socket.SOCK_STREAM) -> socket.socket:
