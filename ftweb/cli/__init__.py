@@ -1,4 +1,4 @@
-"""The command line: ``ftweb run``, ``ftweb browse`` and ``ftweb simulate``.
+"""The command line: ``ftweb run``, ``bridge``, ``check``, ``browse`` and ``simulate``.
 
 1. Exit status: 0 done, or stopped by a signal; 1 it did not work; 2 the command was not understood.
 2. An error is one line on stderr: what is wrong, whose fault it is, what to do, and its code in
@@ -14,6 +14,8 @@ module                   concept
 :mod:`.browse`           ``ftweb browse``
 :mod:`.simulate`         ``ftweb simulate``
 :mod:`.check`            imports an app in a process of its own and tells about it
+:mod:`.tabs`             what tabs have for an app to import
+:mod:`.report`           ``ftweb check``
 :mod:`.datadir`          where a server's data are kept
 :mod:`.banner`           what ``run`` says first
 :mod:`.qr`               QR codes in a terminal

@@ -26,6 +26,7 @@ def cli(context: click.Context) -> None:
       ftweb run examples/voting     serve an app on this network, open its page
       ftweb bridge ADDRESS          on another laptop: nobody depends on the first any more
       ftweb browse                  list the servers on this network
+      ftweb check my_app            see whether tabs can run it
       ftweb simulate                see that no fault loses a vote
 
     FTWEB_DEBUG=1 shows tracebacks and debug logs.
@@ -107,6 +108,27 @@ def run(
             as_json=as_json,
         )
     )
+
+
+@cli.command()
+@click.argument("app_dir", metavar="APP_DIR", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def check(app_dir: Path, as_json: bool) -> None:
+    """Tell what is in an app, or what is wrong with it, without running it.
+
+    app.py is imported in a process of its own, with what tabs have: a module that is only on this
+    machine is an error, as it will be in a tab. `ftweb run` begins with the same. The exit status
+    is 0 if the app can be run.
+
+    \b
+    Examples:
+      ftweb check my_app
+      ftweb check my_app --json        name, messages, http, on_quorum_loss, pages,
+                                       presenter_page, files, bytes, simulation, notes
+    """
+    from ftweb.cli.report import report_app
+
+    report_app(app_dir, as_json=as_json)
 
 
 @cli.command()

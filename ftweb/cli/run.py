@@ -31,6 +31,7 @@ from ftweb.cli.check import check_app
 from ftweb.cli.datadir import default_data_dir
 from ftweb.cli.errors import debugging
 from ftweb.cli.narrator import Narrator
+from ftweb.cli.report import notes
 from ftweb.errors import FtwebError
 
 _LOG = logging.getLogger("ftweb.cli")
@@ -90,6 +91,8 @@ def _run(options: RunOptions) -> None:
         mdns=options.mdns,
         serves_http=facts.serves_http,
     )
+    for note in notes(app_dir, facts):
+        click.echo(f"Note: {note}", err=True)
     asyncio.run(_serve(config, options))
 
 

@@ -21,7 +21,7 @@ def test_version(ftweb: Any) -> None:
 
 
 def test_only_what_works_is_listed() -> None:
-    assert sorted(cli.commands) == ["bridge", "browse", "run", "simulate"]
+    assert sorted(cli.commands) == ["bridge", "browse", "check", "run", "simulate"]
 
 
 @pytest.mark.parametrize("arguments", [(), ("--help",), ("-h",)])
