@@ -19,6 +19,9 @@ import argparse
 import asyncio
 import contextlib
 import json
+import os
+import signal
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -84,6 +87,17 @@ async def votes_while(
         for tab in phones:
             await tab.until("votes.acknowledged.some(([, sent]) => sent > x)", argument=gone)
     return outcome, gone
+
+
+async def kill_laptop(made: Classroom) -> float:
+    """SIGKILL for everything that runs on the laptop, as by a power cut; gives when (ms)."""
+    pids = await asyncio.to_thread(made.bridge.host.pids)
+    gone = time.time() * 1000
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    await made.kill_browser(made.presenter)  # it is, but the class has to know
+    return gone
 
 
 def run_of(outcome: Outcome, gone: float, times: Mapping[str, float], problems: list[str]) -> Run:

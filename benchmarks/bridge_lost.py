@@ -18,7 +18,7 @@ import statistics
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 
-from _losses import Run, main, run_of, timeline, votes_while
+from _losses import Run, kill_laptop, main, run_of, timeline, votes_while
 
 from tests.e2e.classroom import APPS, two_laptops
 
@@ -30,11 +30,10 @@ async def one_run(mode: str, interval: int) -> Run:
         phones = made.phone_tabs
 
         async def lose() -> float:
-            gone = time.time() * 1000
             if mode == "kill":
-                await made.kill_browser(made.presenter)
-                made.bridge.kill()
+                gone = await kill_laptop(made)
             else:
+                gone = time.time() * 1000
                 made.bridge.host.unplug()
                 del made.tabs["laptop"]
             made.bridge = second

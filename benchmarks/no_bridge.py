@@ -19,7 +19,7 @@ import contextlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 
-from _losses import Run, main, run_of, timeline, votes_while
+from _losses import Run, kill_laptop, main, run_of, timeline, votes_while
 
 from tests.e2e.classroom import APPS, Classroom, classroom
 
@@ -32,12 +32,10 @@ async def one_run(made: Classroom, mode: str, interval: int) -> Run:
     phones = made.phone_tabs
 
     async def lose() -> float:
-        gone = time.time() * 1000
         if mode == "kill":
-            made.bridge.kill()
-            await made.kill_browser(made.presenter)
-        else:
-            made.laptop.host.unplug()
+            return await kill_laptop(made)
+        gone = time.time() * 1000
+        made.laptop.host.unplug()
         return gone
 
     outcome, gone = await votes_while(made, lose, interval=interval, reader=phones[0])

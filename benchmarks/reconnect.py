@@ -15,17 +15,14 @@ import argparse
 import asyncio
 import contextlib
 import json
-import os
-import signal
 import statistics
 import sys
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 from _common import percentile
-from _losses import Run, main
+from _losses import Run, kill_laptop, main
 
 from tests.e2e.classroom import APPS, Classroom, two_laptops
 
@@ -62,11 +59,7 @@ async def one_run(clients: int) -> Run:
     async with two_laptops(APPS / "ledger", phones=2) as (made, second):
         crowd = Crowd(made, clients)
         quiet = await crowd.said(0)
-        gone = time.time() * 1000
-        for pid in made.bridge.host.pids():
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        del made.tabs["laptop"]
+        gone = await kill_laptop(made)
         made.bridge = second
         back = [moment - gone for moment in await crowd.said(1)]
         acknowledged: dict[str, list[int]] = await crowd.said(2)

@@ -13,7 +13,8 @@
  * 4. Consensus: a frame is taken only from the node that it names as its sender, for our own node,
  *    and in our own epoch.
  * 5. A node whose channel has died is *lost*, and so is one that is still silent PROBE_MS after a
- *    probe. That is a hint, like a bridge's.
+ *    probe. That is a hint, like a bridge's. Whoever hosts is probed again and again for DOUBT_MS: a
+ *    laptop's bridge and its tab end together, but not in the same instant.
  */
 
 import type { Channel, FromRtc, ToRtc } from "./channels";
@@ -29,6 +30,7 @@ import {
   CHANNELS_OF_MEMBERS,
   CHANNELS_WANTED,
   CONNECT_MS,
+  DOUBT_MS,
   LATE_MS,
   PROBE_MS,
   REDIAL_BASE_MS,
@@ -94,6 +96,7 @@ export class Peers {
   private readonly channels = new Map<string, Channel>();
   private started = false;
   private tickAt = 0;
+  private doubtUntil = 0;
   private self: Self = {
     clientId: undefined,
     nodeId: undefined,
@@ -305,13 +308,24 @@ export class Peers {
 
   /** There is reason to doubt that the others are still there (rule 5). */
   probe(): void {
+    this.doubtUntil = this.clock.now() + DOUBT_MS;
+    this.ask(new Set(), () => true);
+  }
+
+  /** Tell of those who stay silent, each once; `told` are those before. */
+  private ask(told: Set<string>, judged: (peer: Peer) => boolean): void {
     const asked = this.clock.now();
     this.beatAll();
     this.clock.after(PROBE_MS, () => {
-      if (this.clock.now() - asked > PROBE_MS + LATE_MS) return;
+      const now = this.clock.now();
+      if (now - asked > PROBE_MS + LATE_MS) return;
       for (const peer of this.open) {
-        if (peer.heardAt < asked && peer.node !== null) this.events.lost(peer.node);
+        if (peer.heardAt >= asked || peer.node === null || told.has(peer.node)) continue;
+        if (!judged(peer)) continue;
+        told.add(peer.node);
+        this.events.lost(peer.node);
       }
+      if (now < this.doubtUntil) this.ask(told, (peer) => peer.hosts !== null);
     });
   }
 

@@ -149,6 +149,12 @@ export const BEATS_MISSED = 3;
  */
 export const PROBE_MS = 250;
 
+/**
+ * For so long after its bridge was lost, whoever hosts is asked again and again: the processes of a
+ * laptop that is shut down, or runs out of power, end one after the other within this time.
+ */
+export const DOUBT_MS = 1_000;
+
 /** How often beats are sent and judged. */
 export const BEAT_TICK_MS = 100;
 

@@ -14,6 +14,7 @@ import {
   CHANNELS_WANTED,
   CONNECT_MS,
   PIECE_CHARS,
+  DOUBT_MS,
   PROBE_MS,
   REDIAL_BASE_MS,
 } from "../src/timing";
@@ -272,6 +273,28 @@ test("after a probe silence is told at once, an answer is not", () => {
   a.peers.probe();
   room.pass(PROBE_MS);
   assert.deepEqual(a.lost, ["node-c"]);
+});
+
+test("a host that ends a moment after its bridge is noticed as fast", () => {
+  const { room, a, b, c } = members();
+  b.learn({ hosts: [1, 4] });
+  a.peers.probe();
+  room.pass(PROBE_MS / 2);
+  b.dead = c.dead = true; // both have answered by now
+  room.pass(2 * PROBE_MS);
+  assert.deepEqual(a.lost, ["node-b"], "told once; of others only their beats tell");
+  room.pass(DOUBT_MS - 2 * PROBE_MS);
+  assert.deepEqual(a.lost, ["node-b"]);
+});
+
+test("doubt ends", () => {
+  const { room, a, b } = members();
+  b.learn({ hosts: [1, 4] });
+  a.peers.probe();
+  room.pass(DOUBT_MS + PROBE_MS);
+  b.dead = true;
+  room.pass(2 * PROBE_MS);
+  assert.deepEqual(a.lost, []);
 });
 
 test("who says goodbye is gone at once", () => {
