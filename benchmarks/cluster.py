@@ -54,9 +54,10 @@ class Cluster:
     async def whole(self) -> None:
         """The laptop's tab hosts, and as many voters may be lost as can be."""
         made = self.made
-        await made.restore()
-        present = 1 + sum(len(room.tabs) for room in self.rooms)
-        spare = 2 if present >= 4 else 1
+        if "laptop" not in made.tabs:
+            await made.open(made.laptop)
+        await made.presenter.until("s.ready && s.hosting && s.quorum", 60)
+        spare = 2 if len(made.tabs) >= 4 else 1
         mine = (await made.presenter.status())["nodeId"]
 
         async def ready() -> bool:
