@@ -127,6 +127,7 @@ export class Joining {
 
   private openAt(peer: Peer): Socket {
     const { link } = peer;
+    peer.serves = true;
     peer.send("o", "");
     return this.open(link, {
       send: (text) => peer.send("u", text),

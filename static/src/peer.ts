@@ -16,14 +16,23 @@
  *
  * 2. It counts as open from the first beat on. Browsers take 7 to 17 seconds to notice a loss; here
  *    a channel is dead after BEATS_MISSED of the other side's beats without a word.
- * 3. Where our own timer was late it was us who stalled, and the other side gets one more beat.
+ * 3. Pieces are put together up to the size of a frame; only who relays for us may send more. Who
+ *    does not take what our relay has for it is cut off, as at a bridge: it would miss messages.
+ * 4. Where our own timer was late it was us who stalled, and the other side gets one more beat.
  */
 
 import * as v from "valibot";
 
 import type { Source } from "./frames";
 import type { Pipe } from "./pipe";
-import { BEAT_MS, BEATS_MISSED, CHANNEL_BACKLOG_BYTES, PIECE_CHARS, PIECES_CHARS } from "./timing";
+import {
+  BEAT_MS,
+  BEATS_MISSED,
+  CHANNEL_BACKLOG_BYTES,
+  FRAME_CHARS,
+  PIECE_CHARS,
+  PIECES_CHARS,
+} from "./timing";
 
 export type Letter = "n" | "o" | "u" | "d" | "x";
 const LETTERS: ReadonlySet<string> = new Set("nouxd");
@@ -57,6 +66,8 @@ export class Peer {
   node: string | null;
   hosts: Hosts = null;
   rtt = 0;
+  /** We have joined there: whole states may come. */
+  serves = false;
   heardAt: number;
   private theirs = 0;
   private beats = 0;
@@ -110,7 +121,10 @@ export class Peer {
   }
 
   private write(letter: string, text: string): void {
-    if (this.pipe.backlog > CHANNEL_BACKLOG_BYTES) return;
+    if (this.pipe.backlog > CHANNEL_BACKLOG_BYTES) {
+      if (letter === "d") this.events.gone(this);
+      return;
+    }
     let rest = text;
     while (rest.length > PIECE_CHARS) {
       // Not between the two halves of a character.
@@ -129,7 +143,8 @@ export class Peer {
     let text = message.slice(1);
     if (LETTERS.has(letter)) {
       text = (this.pieces.get(letter) ?? "") + text;
-      if (text.length > PIECES_CHARS) {
+      const most = letter === "d" && this.serves ? PIECES_CHARS : FRAME_CHARS;
+      if (text.length > most) {
         this.events.gone(this);
         return;
       }
@@ -163,7 +178,8 @@ export class Peer {
   }
 }
 
-function parse(text: string): unknown {
+/** What a text says as JSON; undefined if it is none. */
+export function parse(text: string): unknown {
   try {
     return JSON.parse(text) as unknown;
   } catch {

@@ -9,19 +9,21 @@
  *    channel with the lower name stays, at both ends. What is no longer wanted ends once everything
  *    wanted is open.
  * 3. Who is at the other end is what the relay vouched for when it passed on the signals; which node
- *    runs there is its own word.
+ *    runs there is its own word, but not that of a node for which another one was vouched.
  * 4. Consensus: a frame is taken only from the node that it names as its sender, for our own node,
- *    and in our own epoch.
+ *    and in our own epoch. That is read as its addressee reads it.
  * 5. A node whose channel has died is *lost*, and so is one that is still silent PROBE_MS after a
  *    probe. That is a hint, like a bridge's. Whoever hosts is probed again and again for DOUBT_MS: a
  *    laptop's bridge and its tab end together, but not in the same instant.
  */
 
+import * as v from "valibot";
+
 import type { Channel, FromRtc, ToRtc } from "./channels";
 import type { Clock } from "./clock";
 import type { Sent, Signal, Source } from "./frames";
 import { randomKey } from "./keys";
-import { Peer, type Beat, type Hosts, type Letter } from "./peer";
+import { parse, Peer, type Beat, type Hosts, type Letter } from "./peer";
 import { pipeOf } from "./pipe";
 import {
   BEAT_MS,
@@ -80,13 +82,29 @@ interface Redial {
   at: number;
 }
 
-/** Python puts the fields of the envelope first, in this order. */
-const ENVELOPE = /^\{"type":"raft","epoch":(\d+),"sender":"([^"\\]+)","to":"([^"\\]+)"/;
+/** Our own node puts the fields of the envelope first, in this order. */
+const ADDRESSEE = /^\{"type":"raft","epoch":\d+,"sender":"[^"\\]+","to":"([^"\\]+)"/;
+
+const Envelope = v.object({
+  type: v.literal("raft"),
+  epoch: v.number(),
+  sender: v.string(),
+  to: v.string(),
+});
+
+/**
+ * The envelope of somebody else's frame. All of it is read: of a field that stands there twice the
+ * last counts, for Python as well as here.
+ */
+function envelopeOf(text: string): v.InferOutput<typeof Envelope> | undefined {
+  const result = v.safeParse(Envelope, parse(text));
+  return result.success ? result.output : undefined;
+}
 
 /** A consensus frame of another history than this. */
 export function isOfAnotherEpoch(text: string, epoch: number): boolean {
-  const found = ENVELOPE.exec(text);
-  return found !== null && Number(found[1]) !== epoch;
+  const found = envelopeOf(text);
+  return found !== undefined && found.epoch !== epoch;
 }
 
 export class Peers {
@@ -156,6 +174,7 @@ export class Peers {
     switch (frame.kind) {
       case "offer":
         if (link !== undefined || source === null) break;
+        this.forgetCallOf(source.client_id);
         if (!this.started || this.isFull() || this.hasClient(source.client_id)) {
           this.events.signal({ type: "signal", to: source.client_id, link: id, kind: "refuse" });
           break;
@@ -225,8 +244,9 @@ export class Peers {
   private news(link: Link, peer: Peer, before: { node: string | null; open: boolean }): void {
     if (!before.open && link.called !== undefined) this.redials.delete(link.called);
     if (!before.open && peer.open) this.keepOne(peer.source.client_id);
-    if (before.open && before.node !== null && before.node !== peer.node) {
-      this.events.lost(before.node);
+    const { node } = before;
+    if (before.open && node !== null && node !== peer.node && this.to(node) === undefined) {
+      this.events.lost(node);
     }
     this.events.changed();
   }
@@ -286,6 +306,16 @@ export class Peers {
     }
   }
 
+  /** Of one client's calls that have led to nothing yet the latest counts. */
+  private forgetCallOf(clientId: string): void {
+    for (const link of this.links.values()) {
+      const { called, source, peer } = link;
+      if (called === undefined && source?.client_id === clientId && peer?.open !== true) {
+        this.end(link, false);
+      }
+    }
+  }
+
   private isFull(): boolean {
     let accepted = 0;
     for (const { called } of this.links.values()) if (called === undefined) accepted += 1;
@@ -300,7 +330,7 @@ export class Peers {
 
   /** Send a consensus frame to the node that it names; false if there is no channel to it. */
   sendRaft(text: string): boolean {
-    const to = ENVELOPE.exec(text)?.[3];
+    const to = ADDRESSEE.exec(text)?.[1];
     const peer = to === undefined ? undefined : this.to(to);
     peer?.send("n", text);
     return peer !== undefined;
@@ -329,8 +359,10 @@ export class Peers {
     });
   }
 
+  /** Where a node is (rule 3). */
   private to(node: string): Peer | undefined {
-    return this.open.find((peer) => peer.node === node);
+    const there = this.open.filter((peer) => peer.node === node);
+    return there.find(({ link }) => this.links.get(link)?.node === node) ?? there[0];
   }
 
   private received(peer: Peer, letter: Letter, text: string): void {
@@ -338,11 +370,10 @@ export class Peers {
       this.events.joining(peer, letter, text);
       return;
     }
-    const [, epoch, sender, to] = ENVELOPE.exec(text) ?? [];
+    const found = envelopeOf(text);
     const { nodeId, epoch: ours } = this.self;
-    if (to === nodeId && sender === peer.node && Number(epoch) === ours && ours > 0) {
-      this.events.forNode(text);
-    }
+    if (found === undefined || found.to !== nodeId || found.epoch !== ours || ours === 0) return;
+    if (found.sender === peer.node && this.to(found.sender) === peer) this.events.forNode(text);
   }
 
   private beatTo(peer: Peer): Omit<Beat, "n"> {

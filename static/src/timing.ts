@@ -170,5 +170,8 @@ export const PIECE_CHARS = 60_000;
 /** What is put together from pieces: a whole state (STREAM_BYTES in ftweb/limits.py). */
 export const PIECES_CHARS = 8 * 1024 * 1024;
 
+/** The same of anything else: FRAME_BYTES in ftweb/limits.py. */
+export const FRAME_CHARS = 256 * 1024;
+
 /** Bytes queued in a data channel beyond which its reader is too slow, as at a bridge. */
 export const CHANNEL_BACKLOG_BYTES = 8 * 1024 * 1024;

@@ -6,13 +6,15 @@ import { test } from "node:test";
 import type { Channel, ToRtc } from "../src/channels";
 import type { Source } from "../src/frames";
 import type { Letter, Peer } from "../src/peer";
-import { Peers, type Self } from "../src/peers";
+import { isOfAnotherEpoch, Peers, type Self } from "../src/peers";
 import {
   BEAT_MS,
   BEATS_MISSED,
+  CHANNEL_BACKLOG_BYTES,
   CHANNELS_ACCEPTED,
   CHANNELS_WANTED,
   CONNECT_MS,
+  FRAME_CHARS,
   PIECE_CHARS,
   DOUBT_MS,
   PROBE_MS,
@@ -243,6 +245,87 @@ test("consensus goes to the node it names, in our own epoch, from nobody else", 
   assert.equal(c.got.length, 0);
   assert.ok(!a.peers.sendRaft(raft("node-a", "node-unknown")));
   assert.ok(!a.peers.sendRaft("{}"));
+});
+
+test("an envelope counts as Python reads it: of a field that comes twice the last", () => {
+  const { room, a, b } = members();
+  const peer = a.peers.open.find(({ source }) => source.client_id === "b");
+  const honest = raft("node-a", "node-b").slice(0, -1);
+  for (const forged of [
+    '"epoch":9',
+    '"sender":"node-c"',
+    '"s\\u0065nder":"node-c"',
+    '"type":"lost"',
+  ]) {
+    peer?.send("n", `${honest},${forged}}`);
+  }
+  room.pass(10);
+  assert.deepEqual(b.got, []);
+  assert.ok(isOfAnotherEpoch(`${honest},"epoch":9}`, 1));
+});
+
+test("nobody speaks for a node of which the relay has said that it is elsewhere", () => {
+  const { room, a, b, c } = members();
+  c.learn({ nodeId: "node-a" });
+  room.pass(10);
+  c.peers.sendRaft(raft("node-a", "node-b"));
+  room.pass(10);
+  assert.deepEqual(b.got, []);
+  assert.ok(b.peers.sendRaft(raft("node-b", "node-a")));
+  room.pass(10);
+  assert.deepEqual([a.got.length, c.got.length], [1, 0]);
+  c.learn({ nodeId: "node-c" });
+  room.pass(10);
+  assert.ok(!b.lost.includes("node-a"), "it is still there");
+});
+
+test("calls of one client do not use up the places of all", () => {
+  const room = new Room(["node-a"]);
+  const a = room.add("a");
+  room.pass(10);
+  const source: Source = { client_id: "flood", device_id: "d", presenter: false };
+  for (let number = 0; number < CHANNELS_ACCEPTED; number++) {
+    const link = `flood-${number}`;
+    a.peers.signalled({
+      type: "signal",
+      to: "a",
+      link,
+      kind: "offer",
+      sdp: "",
+      source,
+      node_id: null,
+    });
+  }
+  const x = room.add("x");
+  room.pass(2_000);
+  assert.deepEqual(x.open, ["a"]);
+});
+
+test("only who relays for us may send more than a frame", () => {
+  const { room, a, b } = members();
+  const toB = a.peers.open.find(({ source }) => source.client_id === "b");
+  const toA = b.peers.open.find(({ source }) => source.client_id === "a");
+  assert.ok(toA !== undefined);
+  toA.serves = true;
+  toB?.send("d", "x".repeat(2 * FRAME_CHARS));
+  room.pass(10);
+  assert.equal(b.heard.length, 1);
+  toA.serves = false;
+  toB?.send("d", "x".repeat(2 * FRAME_CHARS));
+  room.pass(10);
+  assert.ok(!b.open.includes("a"));
+});
+
+test("who does not take what the relay here sends is cut off", () => {
+  const { room, a } = members();
+  const peer = a.peers.open.find(({ source }) => source.client_id === "b");
+  const end = a.ends.get(peer?.link ?? "") as unknown as { bufferedAmount: number };
+  end.bufferedAmount = CHANNEL_BACKLOG_BYTES + 1;
+  peer?.send("n", "consensus is repeated");
+  assert.ok(a.open.includes("b"));
+  peer?.send("d", "a message is not");
+  room.pass(10);
+  assert.ok(!a.open.includes("b"));
 });
 
 test("a long text travels in pieces and arrives whole", () => {
