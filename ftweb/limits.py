@@ -78,6 +78,10 @@ SESSION_NUMBERS: Final = 8
 """Numbers by which one session is known. One was given by its own history; each other epoch in
 which its client was served while they were apart may have given one more."""
 
+SESSIONS_ADOPTED: Final = 2 * SESSIONS
+"""Sessions of other epochs of which it is remembered that they went on in this one, so that none
+does so twice: as many as there are, once more. The one adopted first is forgotten first."""
+
 SESSION_HOLES: Final = 64
 """Ranges of serials, in one session, that were answered in another epoch and may still come to be
 run here. A client that stays with one bridge leaves one. The lowest range is forgotten first."""

@@ -23,7 +23,8 @@ snapshot holds it.
 7. A request of a session that has ended, or that never was, is answered ``session_expired``.
 8. While a group is in two parts, a client may be given a session in each. When they meet, the
    number from the other part is *adopted*: it becomes one more number of the client's session, or
-   the number of a new one. Who decides that is the host, and its decision stands in the entry.
+   the number of a new one. Who decides that is the host, and its decision stands in the entry. A
+   number is adopted once: after its session has ended it is as any other that has (rule 7).
 9. What was answered in the other part raises the floor here past serials that were never run
    here. Those are the session's *holes*. A request that is replayed from the other part is new if
    its serial lies in a hole, and fills it; nothing else below the floor is ever run.
@@ -45,6 +46,7 @@ from ftweb.limits import (
     SESSION_REPLIES,
     SESSION_SECONDS,
     SESSIONS,
+    SESSIONS_ADOPTED,
     SESSIONS_CHARS,
 )
 
@@ -108,6 +110,8 @@ class Sessions:
         self._chars = chars
         self._sessions: dict[str, _Session] = {}
         """By client id, the one used longest ago first."""
+        self._adopted: dict[tuple[str, Index], None] = {}
+        """Clients and numbers, the first adopted first (rule 8)."""
         self._weight = 0
         self.clock = 0
         """Milliseconds since 1970, as stamped by leaders; never goes back."""
@@ -152,8 +156,11 @@ class Sessions:
         found = self._sessions.get(client_id)
         if found is not None and at is not None and found.used + self._age < self._time_at(at):
             found = None
-        if found is None or (session not in found.numbers and not adopt):
-            return Standing.NEW if adopt else Standing.EXPIRED
+        if found is None or session not in found.numbers:
+            if not adopt or (client_id, session) in self._adopted:
+                return Standing.EXPIRED
+            if found is None:
+                return Standing.NEW
         if serial in found.replies:
             return Standing.REPLIED
         if serial > found.floor or (replay and _hole_of(found, serial) is not None):
@@ -218,6 +225,10 @@ class Sessions:
         if standing is Standing.EXPIRED:
             return Kept(error=EXPIRED)
         found = self._use(client_id, session)
+        if adopt:
+            self._adopted[client_id, session] = None
+            if len(self._adopted) > SESSIONS_ADOPTED:
+                del self._adopted[next(iter(self._adopted))]
         if session not in found.numbers:
             found.numbers.append(session)
             if len(found.numbers) > SESSION_NUMBERS:
@@ -243,6 +254,7 @@ class Sessions:
         """A table of its own, with the same content."""
         other = self.empty()
         other.clock, other.time, other._weight = self.clock, self.time, self._weight
+        other._adopted = dict(self._adopted)
         other._sessions = {
             client_id: _Session(
                 numbers=list(session.numbers),
@@ -261,6 +273,7 @@ class Sessions:
         return {
             "clock": self.clock,
             "time": self.time,
+            "adopted": [list(each) for each in self._adopted],
             "sessions": [
                 [
                     client_id,
@@ -298,6 +311,8 @@ class Sessions:
                 weight=sum(map(_weight, kept.values())),
             )
         clock, time = int(data["clock"]), int(data["time"])
+        adopted = {(str(client), int(number)): None for client, number in data.get("adopted", ())}
+        self._adopted = adopted
         self._sessions, self.clock, self.time = sessions, clock, time
         self._weight = sum(session.weight for session in sessions.values())
 

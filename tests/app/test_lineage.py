@@ -17,7 +17,7 @@ from ftweb.app.sessions import Kept, Sessions, Standing
 from ftweb.epochs import Fork, first_index, next_epoch
 from ftweb.errors import Refusal
 from ftweb.frames import Failure, Told
-from ftweb.limits import KNOWN_BRIDGES, LINEAGE, SESSION_NUMBERS
+from ftweb.limits import KNOWN_BRIDGES, LINEAGE, SESSION_NUMBERS, SESSIONS_ADOPTED
 from tests.app.rig import START, Rig, forward, server_of
 
 ROOT = next_epoch(0, 1)
@@ -189,6 +189,30 @@ async def test_a_session_that_was_evicted_is_not_adopted() -> None:
     assert root.machine.state["runs"] == {"one": 1}
 
 
+@pytest.mark.parametrize("reopened", [False, True])
+async def test_an_adopted_session_that_was_evicted_is_not_adopted_again(reopened: bool) -> None:
+    root, fork = Branch(counting(), sessions=lambda: Sessions(most=1)), (await two())[1]
+    number = await fork.open("dan")
+    assert (await root.ask("dan", number, 1, {"id": "one"})).error is None
+    await root.open("bob")
+    root.take_over(by_snapshot=True)
+    if reopened:
+        await root.open("dan")
+    reply = await root.ask("dan", number, 1, {"id": "one"})
+    assert reply.error is not None
+    assert reply.error.code == "session_expired"
+    await root.replay(Replayable(client_id="dan", session=number, serial=1, request={"id": "one"}))
+    assert root.machine.state["runs"] == {"one": 1}
+    root.host.assert_in_step()
+
+
+async def test_nobody_can_use_up_the_number_of_another_client() -> None:
+    root, fork = await two()
+    number = await fork.open("bob")
+    await root.ask("eve", number, 1, {"id": "eve"})
+    assert (await root.ask("bob", number, 1, {"id": "bob"})).error is None
+
+
 async def test_who_was_told_otherwise_learns_it() -> None:
     root, fork = await two()
     session = session_of(root, "ada")
@@ -248,6 +272,9 @@ def test_what_is_known_is_bounded() -> None:
         sessions.answer(client_id="ada", session=number, serial=number, adopt=True, **answer)
     assert sessions.number_of("ada") == 1
     assert len(sessions.to_json()["sessions"][0][1]) == SESSION_NUMBERS
+    for number in range(SESSIONS_ADOPTED):
+        sessions.answer(client_id="bo", session=1000 + number, serial=1, adopt=True, **answer)
+    assert len(sessions.to_json()["adopted"]) == SESSIONS_ADOPTED
     sessions.answer(client_id="ada", session=1, serial=2**50, **answer)
     assert sessions.look("ada", 1, 2**49, replay=True) is Standing.NEW
 
