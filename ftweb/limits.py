@@ -365,6 +365,10 @@ HTTP_WINDOW_MIN: Final = 64 * 1024
 HTTP_UPLOAD_WINDOW: Final = 256 * 1024
 """Window of a request's body, which fills the tab's memory."""
 
+HTTP_STREAM_FRAMES: Final = 16 * 1024
+"""Frames of one stream that may wait for its client, whatever their size: tiny messages that a
+phone with bad reception has missed for minutes. Its stream is ended beyond that."""
+
 HTTP_BODY_BYTES: Final = 2 * 1024**3
 """Largest body of a request; more is answered 413. It is passed on piece by piece: this bounds
 time and traffic, not memory. An app will want a smaller bound of its own."""

@@ -4,7 +4,8 @@
    main socket that node runs. Nothing is sent to any other.
 2. A node has one; a newer one replaces it.
 3. What a tab sends is bounded by the credit that it was given. More than that is a broken protocol:
-   the socket is closed, and the tab opens a new one.
+   the socket is closed, and the tab opens a new one. Credit counts bytes; so small pieces are
+   joined while they wait, and a stream on which more than HTTP_STREAM_FRAMES wait is ended.
 4. Reading never waits for a client: what came lies in its stream's inbox, and credit is given back
    when the client has taken it.
 """
@@ -23,13 +24,16 @@ from ftweb.errors import FrameError
 from ftweb.flyweb import wire
 from ftweb.flyweb.streams import Credit, Inbox, Receipts, Sender
 from ftweb.flyweb.wire import Kind
-from ftweb.limits import HELLO_SECONDS, HTTP_UPLOAD_WINDOW
+from ftweb.limits import HELLO_SECONDS, HTTP_STREAM_FRAMES, HTTP_UPLOAD_WINDOW
 from ftweb.relay.connection import CLOSE_CODES, GOING_AWAY, REPLACED, Registry
 
 _log = logging.getLogger(__name__)
 
 NOT_HERE: Final = 4404
 """No such node behind that client: its main socket may not be there yet."""
+
+JOINED_BYTES: Final = 1024
+"""Up to here pieces of a body are joined while they wait."""
 
 LOST: Final = wire.Frame(kind=0, flags=0, stream=0, payload=b"")
 """In a stream's inbox: the tab is gone."""
@@ -66,6 +70,23 @@ class Stream:
             self._room -= len(frame.payload)
             if self._room < 0:
                 raise FrameError("A tab sent more of a response than it may.")
+            last = self.inbox.last
+            if (
+                last is not None
+                and last.kind == Kind.DATA
+                and not last.flags & wire.END
+                and len(last.payload) + len(frame.payload) <= JOINED_BYTES
+            ):
+                payload = last.payload + frame.payload
+                joined = wire.Frame(Kind.DATA, frame.flags, frame.stream, payload)
+                self.inbox.replace_last(joined)
+                return
+        if len(self.inbox) >= HTTP_STREAM_FRAMES:
+            self.end()
+            self.send_part(Kind.RESET, wire.Reset(why="gone"))
+            self.inbox.clear()
+            failed = wire.encode_part(Kind.RESET, self.number, wire.Reset(why="failed"))
+            frame = next(wire.split(failed))
         self.inbox.put(frame)
 
     def took(self, count: int) -> None:

@@ -170,7 +170,7 @@ class Files:
         for name in names:
             if isinstance(value, dict):
                 value = value.get(name)
-            elif isinstance(value, list) and name.isdecimal() and int(name) < len(value):
+            elif isinstance(value, list) and _is_index(name) and int(name) < len(value):
                 value = value[int(name)]
             else:
                 value = None
@@ -478,10 +478,15 @@ _PREFLIGHT: Final[Headers] = [
 
 
 def _index(text: str, manifest: Manifest) -> int | None:
-    if not text.isascii() or not text.isdecimal() or len(text) > 6:
+    if not _is_index(text):
         return None
     index = int(text)
     return index if index < len(manifest.chunks) else None
+
+
+def _is_index(text: str) -> bool:
+    """Of something that exists here, and no number that Python would refuse to read."""
+    return text.isascii() and text.isdecimal() and len(text) <= 9
 
 
 def _runs(indexes: list[int]) -> list[list[int]]:

@@ -27,6 +27,7 @@ import logging
 import os
 import secrets
 import shutil
+import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -249,14 +250,23 @@ class Incoming:
         self._digest = hashlib.sha256()
         self._written = 0
         self._open = True
+        self._lock = threading.Lock()
+        """Who closes waits for a thread that writes: the number of a closed file may be that of
+        another one, of the database even, a moment later."""
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
 
     def write(self, data: bytes) -> None:
         """Add bytes. For a thread, one call at a time.
 
         Raises:
-            FileError: ``files_full``; ``bad_chunk``: these are too many.
+            FileError: ``files_full``; ``bad_chunk``: these are too many, or it is closed.
         """
+        with self._lock:
+            self._write(data)
+
+    def _write(self, data: bytes) -> None:
+        if not self._open:
+            raise FileError("Nobody waits for this chunk any more.", code="bad_chunk")
         self._written += len(data)
         if self._written > self._size:
             raise FileError(f"This chunk has {self._size} bytes, not more.", code="bad_chunk")
@@ -279,8 +289,9 @@ class Incoming:
                 "These bytes are not the chunk that the manifest names; send it again.",
                 code="bad_chunk",
             )
-        self._open = False
-        os.close(self._file)
+        with self._lock:
+            self._open = False
+            os.close(self._file)
         try:
             self._store._arrived(self._sha256, self._size, self._path)
         except OSError as error:
@@ -289,10 +300,12 @@ class Incoming:
 
     def close(self) -> None:
         """Throw away what was written, unless it is finished."""
-        if self._open:
+        with self._lock:
+            if not self._open:
+                return
             self._open = False
             os.close(self._file)
-            self._store._released(self._size, self._path)
+        self._store._released(self._size, self._path)
 
 
 def _full(error: OSError) -> FileError:

@@ -152,24 +152,21 @@ async def _forward(message: MutableMapping[str, Any], stream: Stream) -> None:
 
 
 async def _write(stream: Stream, send: Send) -> None:
-    pieces: list[bytes] = []
-    size = 0
+    pieces = bytearray()
     while True:
         frame = await stream.inbox.get()
         match frame.kind:
             case Kind.DATA:
-                pieces.append(frame.payload)
-                size += len(frame.payload)
-                if size > HTTP_MESSAGE_BYTES:
+                pieces += frame.payload
+                if len(pieces) > HTTP_MESSAGE_BYTES:
                     stream.send_part(Kind.RESET, wire.Reset(why="gone"))
                     await send({"type": "websocket.close", "code": TOO_BIG})
                     return
                 if not frame.flags & wire.END:
                     stream.took(len(frame.payload))  # or one that exceeds the window would hang
                     continue
-                data = b"".join(pieces)
+                data = bytes(pieces)
                 pieces.clear()
-                size = 0
                 if frame.flags & wire.TEXT:
                     await send({"type": "websocket.send", "text": data.decode()})
                 else:

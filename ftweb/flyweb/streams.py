@@ -62,6 +62,22 @@ class Inbox[T]:
         self._items: deque[T] = deque()
         self._waiter: asyncio.Future[None] | None = None
 
+    def __len__(self) -> int:
+        return len(self._items)
+
+    @property
+    def last(self) -> T | None:
+        """The newest item, if there is one."""
+        return self._items[-1] if self._items else None
+
+    def replace_last(self, item: T) -> None:
+        """Put an item in the place of the newest."""
+        self._items[-1] = item
+
+    def clear(self) -> None:
+        """Drop all items."""
+        self._items.clear()
+
     def put(self, item: T) -> None:
         """Add an item; never blocks, since credit bounds what may come."""
         self._items.append(item)

@@ -409,7 +409,8 @@ async def test_a_place_in_the_state(config: BridgeConfig) -> None:
         assert found.headers["cache-control"] == "no-cache"
         assert found.headers["content-location"] == f"/ftweb/files/{MANIFEST.id}"
         assert (await at("list/1")).content == CONTENT
-        for nothing in ("", "files", "files/f2", "list/0", "list/7", "list/x", "files/f1/by/x"):
+        nowhere = ("", "files", "files/f2", "list/0", "list/7", "list/x", "files/f1/by/x")
+        for nothing in (*nowhere, f"list/{'7' * 5000}"):
             assert (await at(nothing)).status_code == 404, nothing
         assert (await http.get(f"{base}/at/files/f1")).status_code == 401
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -196,3 +198,41 @@ def test_a_folder_that_cannot_be_used(tmp_path: Path) -> None:
 
 def test_hashes_are_those_of_the_content() -> None:
     assert MANIFEST.chunks[0] == hashlib.sha256(CONTENT[:65536]).hexdigest()
+
+
+def test_what_is_closed_while_a_thread_writes_goes_into_no_other_file(
+    rig: Rig, tmp_path: Path
+) -> None:
+    """The system gives the number of a closed file to the next one that is opened."""
+    incoming = rig.store.receive(MANIFEST.chunks[0], 65536)
+    hashing, go_on = threading.Event(), threading.Event()
+
+    class Slow:
+        def update(self, data: bytes) -> None:
+            hashing.set()
+            go_on.wait()
+
+    incoming._digest = Slow()  # type: ignore[assignment]
+    other = tmp_path / "database"
+
+    def close_and_open() -> None:
+        incoming.close()
+        with other.open("wb"):
+            writer.join()
+
+    def write() -> None:
+        with contextlib.suppress(FileError):
+            incoming.write(CONTENT[:1000])
+
+    writer = threading.Thread(target=write)
+    closer = threading.Thread(target=close_and_open)
+    writer.start()
+    hashing.wait()
+    closer.start()
+    closer.join(0.2)
+    go_on.set()
+    closer.join()
+    assert other.read_bytes() == b""
+    with pytest.raises(FileError):
+        incoming.write(b"late")
+    assert rig.store.used == 0
