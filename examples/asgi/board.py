@@ -32,6 +32,16 @@ PAGE = """<!doctype html>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>Notice board</title>
+<style>
+  :root {{ color-scheme: light dark; font: 1.125rem/1.5 system-ui, sans-serif; }}
+  body {{ max-width: 40rem; margin: 0 auto; padding: 1rem; }}
+  ul {{ padding: 0; list-style: none; }}
+  li {{ padding: 0.75rem 0; border-bottom: 1px solid; overflow-wrap: anywhere; }}
+  form {{ display: flex; flex-wrap: wrap; align-items: end; gap: 0.5rem; }}
+  label {{ flex: 1 1 12rem; }}
+  input, button {{ box-sizing: border-box; min-height: 3rem; padding: 0 0.75rem; font: inherit; }}
+  input {{ display: block; width: 100%; }}
+</style>
 <h1>Notice board</h1>
 <ul>{notes}</ul>
 <form method="post" action="/notes">

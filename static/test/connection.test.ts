@@ -64,13 +64,13 @@ class Log implements LinkEvents {
   }
 }
 
-/** A bridge, and a link to it that is twenty times as impatient as in a browser. */
+/** A bridge, and a link to it that is five times as impatient as in a browser. */
 async function linked(t: TestContext): Promise<{ bridge: Bridge; link: Link; log: Log }> {
   const bridge = await Bridge.start();
   const log = new Log();
   const link = new Link(
     only(() => openSocket(bridge.url)),
-    fastClock(20),
+    fastClock(5),
     log,
   );
   t.after(async () => {
@@ -147,7 +147,7 @@ test("a bridge that restarts is found again", async (t) => {
   const log = new Log();
   const link = new Link(
     only(() => openSocket(url)),
-    fastClock(20),
+    fastClock(5),
     log,
   );
   t.after(() => link.stop());

@@ -73,13 +73,13 @@ interface Running {
   readonly runtime: Runtime;
 }
 
-/** A running net worker, eight times as impatient as in a browser. */
+/** A running net worker, four times as impatient as in a browser. */
 async function running(t: TestContext, world: Partial<World> = {}): Promise<Running> {
   const bridge = await Bridge.start();
   const page = new Page();
   const runtime = new Runtime(
     {
-      clock: fastClock(8),
+      clock: fastClock(4),
       openSocket,
       spawnNode: spawnThread,
       tell: (message) => page.tell(message),
@@ -393,7 +393,7 @@ test("a page that is shown again, or on another network, probes its link", async
 });
 
 test("a clock that leaps, as after a sleep, probes the link", async (t) => {
-  const clock = fastClock(8);
+  const clock = fastClock(4);
   let slept = 0;
   const wall = (): number => clock.wall() + slept;
   const { peer } = await joined(t, { clock: { ...clock, wall } }, QUIET);

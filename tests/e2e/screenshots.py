@@ -2,8 +2,8 @@
 
     python -m tests.e2e.screenshots [STATE ...]
 
-Every state is brought about for real, on the namespace LAN: nothing is faked in the page. Phone
-(360 x 740) and projector (1280 x 800), each in the light and the dark scheme.
+Every state is brought about for real, on the namespace LAN: nothing is faked in the page. Phone and
+projector, each in the light and the dark scheme.
 """
 
 from __future__ import annotations
@@ -13,6 +13,9 @@ import sys
 from collections.abc import Awaitable, Callable, Sequence
 
 from tests.e2e.classroom import ROOT, Classroom, FurtherBridge, Tab, classroom
+
+SIZES = {"phone": (390, 844), "projector": (1920, 1080)}
+"""What most phones of today have, and what projectors show."""
 
 IMAGES = ROOT / "docs" / "images" / "states"
 
@@ -27,6 +30,8 @@ async def shoot(state: str, *tabs: Tab) -> None:
 
     async def one(tab: Tab) -> None:
         kind = "projector" if tab.holder.name == "laptop" else "phone"
+        width, height = SIZES[kind]
+        await tab.page.set_viewport_size({"width": width, "height": height})
         for scheme in ("light", "dark"):
             await tab.page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
             path = IMAGES / f"{state}-{kind}-{scheme}.png"
@@ -89,12 +94,26 @@ async def taking_over(made: Classroom) -> None:
 
 
 async def offline(made: Classroom) -> None:
-    """The bridge is gone."""
-    seen = (made.presenter, made.phone_tabs[0])
-    made.bridge.kill()
-    for tab in seen:
+    """A phone's network is down; then the laptop's, and its bridge with it."""
+    for tab in (made.phone_tabs[0], made.presenter):
+        if tab is made.presenter:
+            made.bridge.kill()
+        tab.holder.host.link_down()
         await tab.until("s.state === 'offline'")
-    await shoot("offline", *seen)
+        await shoot("offline", tab)
+        tab.holder.host.link_up()
+        await made.restore()
+
+
+async def no_bridge(made: Classroom) -> None:
+    """The bridge is gone, and the tabs go on among themselves."""
+    for tab in made.tabs.values():
+        await tab.until("s.channels === 3", 60)
+    made.bridge.kill()
+    seen = (made.presenter, made.phone_tabs[0])
+    for tab in seen:
+        await tab.until("s.state === 'no-bridge'")
+    await shoot("no-bridge", *seen)
     await made.restore()
 
 
@@ -129,6 +148,7 @@ STATES: dict[str, Callable[[Classroom], Awaitable[None]]] = {
     "no-quorum": no_quorum,
     "offline": offline,
     "provisional": provisional,
+    "no-bridge": no_bridge,
 }
 
 

@@ -13,7 +13,7 @@ import { connect, qrSvg } from "/ftweb/client.js";
 import { download, held, keep, save, share } from "/ftweb/files.js";
 import { arrange, byId, say, set } from "./lib/dom.js";
 import { createRow } from "./lib/row.js";
-import { connection as inWords } from "./lib/words.js";
+import { advice, connection as inWords } from "./lib/words.js";
 
 /**
  * @typedef {import("./lib/row.js").SharedFile} SharedFile
@@ -269,6 +269,7 @@ function onStatus(status) {
   const pill = document.querySelector("[data-testid=status]");
   if (pill) set(pill, "data-state", status.state);
   say(byId("status-text"), inWords(status));
+  say(byId("advice"), advice(status));
   const people = document.getElementById("people");
   if (people) say(people, status.participants === 1 ? "1 device" : `${status.participants} devices`);
   if (connection?.joinUrl) void drawJoin(connection.joinUrl);

@@ -11,7 +11,7 @@ import { byId, h, setAttribute, setChildren, setText } from "./lib/dom.js";
 import { createJoin } from "./lib/join.js";
 import { newestFirst, plural, rows, voters } from "./lib/polls.js";
 import { createStage } from "./lib/stage.js";
-import { errorInWords, outcomeInWords, stateInWords } from "./lib/words.js";
+import { adviceInWords, errorInWords, outcomeInWords, stateInWords } from "./lib/words.js";
 
 /** @type {import("/ftweb/client.js").Connection | null} */
 let connection = null;
@@ -160,11 +160,12 @@ function onStatus(status) {
   const pill = document.querySelector("[data-testid=status]");
   if (pill) setAttribute(pill, "data-state", status.state);
   setText(byId("status-text"), stateInWords(status, true));
+  setText(byId("advice"), adviceInWords(status));
   online = status.participants;
   setText(byId("participants"), online);
   setText(byId("participants-word"), online === 1 ? "device online" : "devices online");
   setText(byId("hosting"), hostInWords(status));
-  if (connection) join.update(connection.joinUrl);
+  if (connection) join.update(connection.joinUrl, status.state !== "no-bridge");
   // A device that cannot hold a replica takes part all the same.
   if (status.error && status.error.code !== "node_failed" && !state) gate("Not joined", errorInWords(status.error), false);
   render();

@@ -11,7 +11,7 @@ import { connect } from "/ftweb/client.js";
 import { createBallot } from "./lib/ballot.js";
 import { byId, h, setAttribute, setChildren, setText } from "./lib/dom.js";
 import { describe, openPolls, pollForVoter, rows, sameChoice } from "./lib/polls.js";
-import { errorInWords, outcomeInWords, stateInWords } from "./lib/words.js";
+import { adviceInWords, errorInWords, outcomeInWords, stateInWords } from "./lib/words.js";
 
 /**
  * How long a reply is believed over a state that does not show it yet. State frames are
@@ -199,6 +199,7 @@ function onStatus(status) {
   const pill = document.querySelector("[data-testid=status]");
   if (pill) setAttribute(pill, "data-state", status.state);
   setText(byId("status-text"), stateInWords(status));
+  setText(byId("advice"), adviceInWords(status));
   // A device that cannot hold a replica takes part all the same.
   if (status.error && status.error.code !== "node_failed" && !state) fail(status.error);
   render();

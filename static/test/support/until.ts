@@ -1,8 +1,8 @@
-/** Waits for a state instead of sleeping. */
+/** Waits for a state instead of sleeping; for long, since other work may share the machine. */
 export async function until(
   holds: () => boolean,
   what = "a state",
-  patience = 5_000,
+  patience = 20_000,
 ): Promise<void> {
   const deadline = performance.now() + patience;
   while (!holds()) {

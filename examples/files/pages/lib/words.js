@@ -48,7 +48,16 @@ const STATES = {
   offline: "You are offline, trying again",
   "no-quorum": "Waiting for the others",
   provisional: "Part of the class cannot be heard",
+  "no-bridge": "Going on without the laptop",
 };
+
+/**
+ * @param {{state: string, text: string}} status
+ * @returns {string} what somebody in the room can do about it
+ */
+export function advice(status) {
+  return status.state === "no-bridge" ? status.text : "";
+}
 
 /**
  * @param {{state: string, term: number, error: {message: string} | null}} status

@@ -8,14 +8,18 @@
 import { qrSvg } from "/ftweb/client.js";
 import { h, setAttribute, setChildren, setText } from "./dom.js";
 
+const HOW = "In the same Wi-Fi, scan the code with the camera, or type the whole address:";
+const CLOSED = "Nobody new can join at the moment.";
+
 /**
- * @returns {{element: HTMLElement, update: (joinUrl: string) => void}}
+ * @returns {{element: HTMLElement, update: (joinUrl: string, open?: boolean) => void}}
  */
 export function createJoin() {
   const code = h("div", { class: "qr", "data-testid": "join-qr" });
   const host = h("span", { class: "host" });
   const rest = h("span", { class: "rest" });
   const address = h("p", { class: "address", "data-testid": "join-url" }, host, rest);
+  const how = h("p", { class: "soft" });
   const element = h(
     "section",
     { class: "join panel", "aria-labelledby": "join-title" },
@@ -24,7 +28,7 @@ export function createJoin() {
       "div",
       { class: "join-words" },
       h("h2", { id: "join-title" }, "Join the vote"),
-      h("p", { class: "soft" }, "In the same Wi-Fi, scan the code with the camera, or type the whole address:"),
+      how,
     ),
     address,
   );
@@ -43,8 +47,12 @@ export function createJoin() {
 
   return {
     element,
-    update(joinUrl) {
+    /** Where nobody can join (not `open`), no code leads anybody astray. */
+    update(joinUrl, open = true) {
       setAttribute(element, "hidden", joinUrl === "");
+      setAttribute(code, "hidden", !open);
+      setAttribute(address, "hidden", !open);
+      setText(how, open ? HOW : CLOSED);
       if (joinUrl === drawn || joinUrl === "") return;
       drawn = joinUrl;
       const at = joinUrl.indexOf("#");

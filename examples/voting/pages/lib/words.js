@@ -12,6 +12,7 @@ const STATES = {
   "taking-over": "Switching host — your vote is kept",
   offline: "You are offline — trying again",
   "no-quorum": "Waiting for the others",
+  "no-bridge": "Going on without the laptop",
 };
 
 /** @type {Record<string, string>} */
@@ -51,6 +52,16 @@ export function stateInWords(status, presenter = false) {
   // Nobody has hosted yet: there is nothing to be switched.
   if (status.state === "taking-over" && status.term <= 1) return "Getting ready…";
   return (presenter ? PRESENTER_STATES : STATES)[status.state] ?? "Connecting…";
+}
+
+/**
+ * What somebody in the room can do about it; nothing where it passes by itself.
+ *
+ * @param {import("/ftweb/client.js").FtwebStatus} status
+ * @returns {string}
+ */
+export function adviceInWords(status) {
+  return status.state === "no-bridge" ? status.text : "";
 }
 
 /**
