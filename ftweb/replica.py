@@ -260,8 +260,8 @@ class Replica:
             if now >= self.node.next_deadline():
                 self.node.tick(now)
             self._drain()
-            self._consider_bridges()
-            self._drain()
+            if self._consider_bridges():
+                self._drain()
         except FtwebError as error:
             self._failed = True
             self._stop_hosting()
@@ -295,27 +295,28 @@ class Replica:
         peers = [_peer(i) for i in self._directory if not i.bridge or i.bridge in known]
         self.node.peers(peers, self._clock.monotonic())
 
-    def _consider_bridges(self) -> None:
-        """Of the leader: bring into the log which bridges are here."""
+    def _consider_bridges(self) -> bool:
+        """Of the leader: bring into the log which bridges are here. True if it proposed that."""
         node, lineage, here = self.node, self.machine.lineage, self._bridges
         if not here or node.role is not Role.LEADER:
-            return
+            return False
         joined = [bridge for bridge in here if bridge not in lineage.bridges]
         heard = [b for b, replaying in here.items() if b in lineage.unheard and not replaying]
         told = (self.epoch, node.term, joined, heard)
         if not (joined or heard) or told == self._bridges_told:
-            return
+            return False
         if node.transferring or not self._has_applied_own_term():
-            return
+            return False
         if self._host is not None and self._computed is None:
             command = self._host.bridges(joined=joined, heard=heard)
         elif self._server is None:
             at = max(int(self._clock.wall()), self.machine.clock)
             command = commands.bridges(joined=joined, heard=heard, at=at)
         else:
-            return
+            return False
         self._bridges_told = told
         self.node.propose(command, self._clock.monotonic())
+        return True
 
     def _take_message(self, frame: frames.Raft) -> None:
         if frame.epoch != self.epoch:

@@ -81,17 +81,21 @@ class Replication:
     # --- sending --------------------------------------------------------------------------
 
     def flush(self) -> None:
-        """Sends what there is to send (rule 2)."""
+        """Sends what there is to send (rule 2). Mostly there is nothing."""
+        last, commit = self._state.log.last_index, self._state.commit_index
+        sending: list[tuple[NodeId, Sending]] = []
         for node, progress in self.peers.items():
             if progress.mode is Mode.REPLICATE:
-                self._replicate(node, progress)
-            elif progress.waiting:
-                continue
-            elif progress.mode is Mode.PROBE:
+                next_index = progress.next_index
+                if next_index <= last or progress.commit_sent < min(commit, next_index - 1):
+                    self._replicate(node, progress)
+            elif progress.mode is Mode.PROBE and not progress.waiting:
                 self._send_entries(node, progress)
-        for node, progress in self.peers.items():
-            if progress.sending is not None and not progress.sending.waiting:
-                self._send_chunk(node, progress.sending)
+            if progress.sending is not None:
+                sending.append((node, progress.sending))
+        for node, snapshot in sending:
+            if not snapshot.waiting:
+                self._send_chunk(node, snapshot)
 
     def _replicate(self, node: NodeId, progress: Progress) -> None:
         """All entries that the window has room for; or else the commit index, if it is news."""

@@ -237,11 +237,15 @@ class Checks:
                 f" {known[1:]} and {answer}",
             )
 
-    def digest(self, node: Node, machine: CheckedMachine) -> None:
+    def digest(self, node: Node, machine: CheckedMachine, text: str | None = None) -> None:
         """Compare a state machine with the others as of the same index: by what it would save,
-        which is cheaper to make than its digest and stricter, since the order of keys counts."""
+        which is cheaper to make than its digest and stricter, since the order of keys counts.
+
+        Args:
+            text: what it saves, where that was made anyway.
+        """
         key = (node.replica.epoch, machine.applied_index)
-        digest = Machine.snapshot(machine)
+        digest = Machine.snapshot(machine) if text is None else text
         other, known = self._digests.setdefault(key, (node.id, digest))
         if known != digest:
             raise Violation(

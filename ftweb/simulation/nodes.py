@@ -46,9 +46,10 @@ class CheckedMachine(Machine):
 
     def snapshot(self) -> str:
         """See :class:`~ftweb.app.Machine`."""
+        text = super().snapshot()
         if self.node is not None:
-            self.node.checks.digest(self.node, self)
-        return super().snapshot()
+            self.node.checks.digest(self.node, self, text)
+        return text
 
     def restore(self, text: str) -> None:
         """See :class:`~ftweb.app.Machine`."""

@@ -7,6 +7,7 @@ another page of the same device begins, with a new client id and a new node id.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final
 
 from ftweb import codec, frames
@@ -233,6 +234,11 @@ class Page:
         self._requests[serial] = request
         self.room.history.ask(request)
         self._flush()
+
+    @property
+    def waiting(self) -> Iterable[Request]:
+        """What this page has asked and was not answered yet."""
+        return self._requests.values()
 
     def _tick(self) -> None:
         if self.socket is not None and not self.session.tick(self._now()):

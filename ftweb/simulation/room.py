@@ -41,6 +41,9 @@ ENOUGH = 50
 """Votes that a schedule is to acknowledge, so that it says something: if fewer were answered while
 things went wrong, the rest is asked for at the end."""
 
+SPARE = 3
+"""Asked for on top of that: of what still waits then, a little is refused."""
+
 
 class Room:
     """One schedule at work.
@@ -300,8 +303,7 @@ class Room:
             Violation: ``convergence``.
         """
         pages = self.pages
-        missing = ENOUGH - sum(self.app.is_vote(r.payload) for r in self.history.acknowledged)
-        for number in range(max(len(pages), missing)):
+        for number in range(max(len(pages), ENOUGH + SPARE - self._votes())):
             page = pages[number % len(pages)]
             payload = self.app.probe(self._person(page), self.world.random)
             if payload is not None:
@@ -316,6 +318,13 @@ class Room:
                 raise Violation("convergence", self._what_is_wrong())
         self._wait(self._everybody_sees_it)
         self._compare()
+
+    def _votes(self) -> int:
+        """Those that were acknowledged, and those that still will be: their pages are there."""
+        waiting = [request for page in self.pages for request in page.waiting]
+        return sum(
+            self.app.is_vote(request.payload) for request in (*self.history.acknowledged, *waiting)
+        )
 
     def _everybody_sees_it(self) -> bool:
         """A link that was slow may still have a change on its way."""

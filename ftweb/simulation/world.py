@@ -43,14 +43,16 @@ class EndlessError(Exception):
 
 
 class Timer:
-    """A planned event, as asyncio's handles: it can be cancelled."""
+    """An event of a process, as asyncio's handles: it can be cancelled."""
 
     __slots__ = ("arguments", "at", "callback", "process")
 
-    def __init__(self, at: float, callback: Callable[..., object], arguments: Any) -> None:
+    def __init__(
+        self, process: Process, at: float, callback: Callable[..., object], arguments: Any
+    ) -> None:
+        self.process = process
         self.at = at
         """Milliseconds of the world's time."""
-        self.process: Process | None = None
         self.callback: Callable[..., object] | None = callback
         self.arguments = arguments
 
@@ -60,7 +62,12 @@ class Timer:
 
     def when(self) -> float:
         """Seconds of its process's clock, as asyncio's handles have it."""
-        return (self.at - (self.process.lag if self.process else 0.0)) / 1000
+        return (self.at - self.process.lag) / 1000
+
+    def ring(self) -> None:
+        """The time has come."""
+        if self.callback is not None:
+            self.process.do(self.callback, *self.arguments)
 
 
 class World:
@@ -81,25 +88,24 @@ class World:
         """Whether what a node wants to send is lost: asked while leaders' reigns are cut short."""
         self.counts: Counter[str] = Counter()
         """What happened how often, faults above all."""
-        self._heap: list[tuple[float, int, Timer]] = []
+        self._heap: list[tuple[float, int, Callable[..., object], tuple[Any, ...]]] = []
         self._order = 0
         self._times = array("d")
         self._texts: list[str] = []
 
     # --- time -----------------------------------------------------------------------------
 
-    def at(self, when: float, callback: Callable[..., object], *arguments: Any) -> Timer:
+    def at(self, when: float, callback: Callable[..., object], *arguments: Any) -> None:
         """Plan an event; one that lies in the past happens next."""
         if when < self.now:
             when = self.now
-        timer = Timer(when, callback, arguments)
         self._order = order = self._order + 1
-        heappush(self._heap, (when, order, timer))
-        return timer
+        heappush(self._heap, (when, order, callback, arguments))
 
-    def after(self, delay: float, callback: Callable[..., object], *arguments: Any) -> Timer:
-        """Plan an event ``delay`` milliseconds from now."""
-        return self.at(self.now + delay, callback, *arguments)
+    def after(self, delay: float, callback: Callable[..., object], *arguments: Any) -> None:
+        """Plan an event ``delay`` milliseconds from now; none is negative."""
+        self._order = order = self._order + 1
+        heappush(self._heap, (self.now + delay, order, callback, arguments))
 
     def run(self, until: float, *, enough: Callable[[], bool] | None = None) -> bool:
         """Let happen what is planned up to a time.
@@ -118,15 +124,12 @@ class World:
                 if enough():
                     return True
                 look = self.now + LOOK
-            when, _, timer = heappop(heap)
-            callback = timer.callback
-            if callback is None:
-                continue
+            when, _, callback, arguments = heappop(heap)
             self.now = when
             self.events += 1
             if self.events > MOST_EVENTS:
                 raise EndlessError(f"{MOST_EVENTS} events within {self.now:.0f} ms")
-            callback(*timer.arguments)
+            callback(*arguments)
         self.now = max(self.now, until)
         return enough is not None and enough()
 
@@ -189,8 +192,9 @@ class Process:
 
     def call_at(self, when: float, callback: Callable[..., object], *arguments: Any) -> Timer:
         """As asyncio's loop has it."""
-        timer = self.world.at(when * 1000 + self.lag, self.do, callback, *arguments)
-        timer.process = self
+        world = self.world
+        timer = Timer(self, max(world.now, when * 1000 + self.lag), callback, arguments)
+        world.at(timer.at, timer.ring)
         return timer
 
     def call_soon(self, callback: Callable[..., object], *arguments: Any) -> Timer:
@@ -199,8 +203,9 @@ class Process:
 
     def call_later(self, delay: float, callback: Callable[..., object], *arguments: Any) -> Timer:
         """As asyncio's loop has it."""
-        timer = self.world.after(delay * 1000, self.do, callback, *arguments)
-        timer.process = self
+        world = self.world
+        timer = Timer(self, world.now + delay * 1000, callback, arguments)
+        world.at(timer.at, timer.ring)
         return timer
 
     # --- life -----------------------------------------------------------------------------

@@ -30,7 +30,7 @@ def test_a_run_ends_when_it_is_enough() -> None:
 def test_a_cancelled_timer_does_nothing() -> None:
     world = World(1)
     seen: list[int] = []
-    world.after(1.0, seen.append, 1).cancel()
+    Process(world, "page", lambda: None).call_later(0.001, seen.append, 1).cancel()
     world.run(2.0)
     assert seen == []
 
