@@ -13,17 +13,22 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 import time
 from pathlib import Path
+from typing import Any
 
 from ftweb.beginning import Genesis, beginning
+from ftweb.bridge.config import BridgeConfig
 from ftweb.bridge.storage import SqliteStorage
 from ftweb.core import NodeId
 from ftweb.epochs import SALTS
 from ftweb.epochs import next_epoch as number_after
 from ftweb.errors import StorageError
 from ftweb.storage import Saved
+
+_log = logging.getLogger(__name__)
 
 EPOCH_FILE = "epoch"
 
@@ -68,6 +73,22 @@ def next_epoch(
     epoch = number_after(before, secrets.randbelow(SALTS))
     _keep_epoch(data_dir, epoch)
     return beginning(saved, genesis, epoch=epoch, node_id=node_id, at=time.time() * 1000)
+
+
+def tell_of_saved(state: Any, config: BridgeConfig) -> None:
+    """Say that an app goes on with a saved state, and whether that lacks what ``app.py`` begins
+    with: an author who adds to the initial state would wonder why it is not there."""
+    initial = config.initial_state
+    missing = []
+    if isinstance(state, dict) and isinstance(initial, dict):
+        missing = [repr(key) for key in initial if key not in state]
+    _log.info("Goes on with the state saved in %s.", config.data_dir)
+    if missing:
+        _log.warning(
+            "That state has no %s, with which app.py begins: it is of an earlier app.py, or of "
+            "another app. Let the app do without, or begin anew with another --data.",
+            ", ".join(missing),
+        )
 
 
 def _last_epoch(data_dir: Path) -> int:

@@ -32,7 +32,7 @@ from ftweb.beginning import Genesis
 from ftweb.bridge import health, hostpage
 from ftweb.bridge.addresses import shown_addresses, url
 from ftweb.bridge.assets import Assets, find_runtime
-from ftweb.bridge.bootstrap import begin_epoch, next_epoch
+from ftweb.bridge.bootstrap import begin_epoch, next_epoch, tell_of_saved
 from ftweb.bridge.bundle import Bundle, make_bundle
 from ftweb.bridge.channels import Channels
 from ftweb.bridge.config import BridgeConfig
@@ -142,6 +142,7 @@ async def serve(
             node_id=node_id,
             genesis=genesis,
             returns=returns,
+            resumes=saved is not None and not returns and config.app_dir is not None,
         )
         _raise_descriptor_limit()
         await bridge.run(listener, on_ready, on_moved)
@@ -166,9 +167,11 @@ class _Bridge:
         node_id: NodeId,
         genesis: Genesis,
         returns: bool,
+        resumes: bool,
     ) -> None:
         loop = asyncio.get_running_loop()
         self._genesis = genesis
+        self._resumes = resumes
         self._continuing = Continuing(
             loop=loop, begin=self._go_on, may_begin=lambda: self._meeting.may_begin()
         )
@@ -306,6 +309,8 @@ class _Bridge:
                 files = tasks.create_task(Mirror(self._files, self._others).run(), name="files")
                 moving = tasks.create_task(addresses.run(), name="watch addresses")
                 group = tasks.create_task(self._group.run(), name="group")
+                if self._resumes:
+                    tell_of_saved(self._driver.machine.state, self._config)
                 try:
                     on_ready(self._started)
                     await stop.wait()

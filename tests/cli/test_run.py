@@ -115,6 +115,31 @@ def test_the_same_command_is_the_same_server(ftweb: Any, app: Path, port: int) -
     assert stat.S_IMODE((Path(data) / "identity.json").stat().st_mode) == 0o600
 
 
+def test_a_saved_state_is_told_and_what_it_lacks(
+    ftweb: Any, make_app: Callable[..., Path], tmp_path: Path
+) -> None:
+    def run(state: str) -> str:
+        folder = make_app(
+            f"import ftweb\nserver = ftweb.init_server('a', state={state})\n"
+            "server.on_receive(lambda message: None)\n",
+            f"app-{len(list(tmp_path.iterdir()))}",
+        )
+        data = ("--port", "0", "--data", tmp_path / "home" / "data")
+        process = ftweb.start("run", folder, *LOCAL, *data, "--json")
+        ftweb.first_line(process)
+        status, _, said = ftweb.stop(process)
+        assert status == 0
+        return str(said)
+
+    assert "saved" not in run("{'ballots': {}}")
+    again = run("{'ballots': {}}")
+    assert f"Goes on with the state saved in {tmp_path / 'home' / 'data'}." in again
+    assert "has no" not in again
+    assert "That state has no 'names', with which app.py begins" in run(
+        "{'ballots': {}, 'names': {}}"
+    )
+
+
 async def test_what_people_see(ftweb: Any, app: Path, port: int) -> None:
     process = ftweb.start("run", app, *LOCAL, "--port", str(port))
     said = ""
