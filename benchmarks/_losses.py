@@ -37,14 +37,14 @@ RUN_SECONDS = 180.0
 """A run that takes longer than that has failed."""
 
 WATCH = """() => {
-    if (globalThis.seen === undefined) {
-        connection.onStatus(s => {
-            const now = performance.timeOrigin + performance.now();
-            const {state, bridge, hostId, hosting, term, quorum, channels} = s;
-            seen.push([now, {state, bridge, hostId, hosting, term, quorum, channels}]);
-        });
-    }
+    const watching = globalThis.seen !== undefined;
     globalThis.seen = [];
+    if (watching) return;
+    connection.onStatus(s => {
+        const now = performance.timeOrigin + performance.now();
+        const {state, bridge, hostId, hosting, term, quorum, channels} = s;
+        seen.push([now, {state, bridge, hostId, hosting, term, quorum, channels}]);
+    });
 }"""
 """Has a page record what its status was when."""
 
