@@ -178,6 +178,12 @@ client of a full bridge. The oldest is forgotten first."""
 CHANGES_PER_SECOND: Final = 20
 """State frames a second to one client. More cannot be seen; replies never wait for it."""
 
+CHANGES_IN_ALL_PER_SECOND: Final = 2_000
+"""State frames a second to all clients of a bridge together. An access point passes on a few
+thousand small frames a second, and the votes share the air with them. Up to 100 clients get
+``CHANGES_PER_SECOND`` each; a lecture hall of 500 sees four changes a second, each with all votes
+since the last."""
+
 STATUS_PER_SECOND: Final = 4
 """Status frames a second for mere head counts. A change of host is told at once."""
 

@@ -4,7 +4,8 @@ Rules:
 
 1. Only what was applied is released, so nothing leaves before it is committed.
 2. Replies and messages go out at once. Changes are coalesced: the first goes at once, later ones
-   together at most CHANGES_PER_SECOND times a second.
+   together at most CHANGES_PER_SECOND times a second, and less often where there are so many
+   clients that these would be more than CHANGES_IN_ALL_PER_SECOND frames.
 3. A change frame is encoded and framed once for all clients that hold the same state, and in a
    class all do: 500 clients cost one encoding and 500 writes.
 4. A client that is too far behind, or holds a state of another epoch, gets the whole state,
@@ -28,6 +29,7 @@ import msgspec
 from ftweb import codec, frames
 from ftweb.app import Changed, Effect, Machine, Outcome, Replied, Sent, SessionOpened
 from ftweb.limits import (
+    CHANGES_IN_ALL_PER_SECOND,
     CHANGES_KEPT_BYTES,
     CHANGES_PER_SECOND,
     OUTBOX_REPLAY,
@@ -171,7 +173,8 @@ class Stream:
 
     def _want_flush(self) -> None:
         if self._flush_timer is None:
-            wait = self._flushed_at + 1 / CHANGES_PER_SECOND - self._loop.time()
+            pause = max(1 / CHANGES_PER_SECOND, len(self._registry) / CHANGES_IN_ALL_PER_SECOND)
+            wait = self._flushed_at + pause - self._loop.time()
             self._flush_timer = self._loop.call_later(max(0.0, wait), self._flush)
 
     def _flush(self) -> None:

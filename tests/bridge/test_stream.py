@@ -45,6 +45,25 @@ async def test_changes_are_coalesced_and_nothing_is_left_out(hosted: tuple[Bridg
     assert 0 < changes <= took * CHANGES_PER_SECOND + 2
 
 
+async def test_many_clients_share_what_the_air_can_carry(
+    hosted: tuple[Bridge, Tab], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "CHANGES_IN_ALL_PER_SECOND", 20)
+    bridge, _ = hosted
+    watchers = [await bridge.join() for _ in range(8)]
+    sender = await bridge.join()
+    await sender.open_session()
+    loop = asyncio.get_running_loop()
+    begun = loop.time()
+    for _ in range(100):
+        sender.send({"add": 1})
+        await asyncio.sleep(0.01)
+    await eventually(lambda: all(one.state()["count"] == 100 for one in watchers))
+    took = loop.time() - begun
+    for watcher in watchers:  # ten of them, with the host's tab
+        assert 0 < len(watcher.of(frames.Change)) <= took * 20 / 10 + 2
+
+
 async def test_the_first_change_goes_at_once(hosted: tuple[Bridge, Tab]) -> None:
     """Frames keep their order, so what is here by then did not wait for a later slot."""
     bridge, _ = hosted
