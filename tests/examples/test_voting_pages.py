@@ -254,3 +254,22 @@ def test_messages_and_refusals_are_documented() -> None:
     assert {"bad_choice", "poll_closed"} <= codes
     assert {"create_poll", "close_poll"} <= types
     assert sorted(one for one in codes | types if f"`{one}`" not in readme) == []
+
+
+STATES = ("connected", "provisional", "taking-over", "offline", "no-quorum", "no-bridge")
+
+
+def test_every_state_of_the_connection_has_words_of_its_own(tmp_path: Path) -> None:
+    script = """
+        import { adviceInWords, stateInWords } from "./lib/words.js";
+        const status = (state) => ({ state, text: "what to do", term: 2, error: null });
+        console.log(JSON.stringify(given.map((state) =>
+            [stateInWords(status(state)), stateInWords(status(state), true),
+             adviceInWords(status(state))])));
+    """
+    said = run(tmp_path, script, STATES)
+    assert len({phone for phone, _, _ in said}) == len(STATES)
+    assert len({presenter for _, presenter, _ in said}) == len(STATES)
+    assert "Connecting…" not in {words for phone, board, _ in said for words in (phone, board)}
+    told = [state for state, (_, _, advice) in zip(STATES, said, strict=True) if advice]
+    assert told == ["no-bridge"]

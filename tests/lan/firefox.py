@@ -64,6 +64,22 @@ EXPECTED_LOG = (
 """Errors that the browser writes, not the page."""
 
 
+NO_WORKER_LISTENER = """(() => {
+    let listener;
+    try {
+        listener = ChromeUtils.importESModule("chrome://remote/content/shared/" +
+            "js-process-actors/WebDriverWorkerListenerActor.sys.mjs");
+    } catch { return "there is none in this version"; }
+    listener.unregisterWebDriverWorkerListenerActor();
+    return "ended";
+})()"""
+"""Run in Firefox's own window. Each BiDi session listens for workers, and while anybody does, a
+worker that starts a worker waits until that one is registered, on a condition on which the new one
+waits, too, and of which one waiter is woken: now and then the wrong one, and both stand still for
+good (``WorkerPrivate::SetIsDebuggerRegistered`` in dom/workers/WorkerPrivate.h). It took ten
+reloads under load. Where nobody drives the browser nobody listens."""
+
+
 def find_firefox() -> str:
     """Path of Firefox; :class:`LanError` says how to get one."""
     for name in ("firefox-esr", "firefox"):
@@ -213,7 +229,7 @@ class FirefoxDevice(BrowserProcess):
         self.process = self.host.popen(
             find_firefox(),
             *("--headless", "--no-remote", "--profile", self.profile),
-            *("--remote-debugging-port=0", "about:blank"),
+            *("--remote-debugging-port=0", "--remote-allow-system-access", "about:blank"),
             env={"HOME": str(self.profile)},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -228,6 +244,18 @@ class FirefoxDevice(BrowserProcess):
         self._bidi = Bidi(made, self._event)
         await self._bidi.call("session.new", capabilities={})
         await self._bidi.call("session.subscribe", events=["log.entryAdded"])
+        await self._end_worker_listener(self._bidi)
+
+    async def _end_worker_listener(self, bidi: Bidi) -> None:
+        tree = await bidi.call("browsingContext.getTree", **{"moz:scope": "chrome"})
+        said = await bidi.call(
+            "script.evaluate",
+            expression=NO_WORKER_LISTENER,
+            target={"context": tree["contexts"][0]["context"]},
+            awaitPromise=False,
+        )
+        if said["type"] == "exception":
+            raise PageError(said["exceptionDetails"]["text"])
 
     async def _port(self, port_file: Path) -> int:
         async with asyncio.timeout(60):
