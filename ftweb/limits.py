@@ -218,6 +218,10 @@ OUTBOX_MESSAGES: Final = 256
 OUTBOX_REPLAY: Final = 1_000
 """Recent outgoing messages that a bridge keeps to send again to clients that reconnect."""
 
+OUTBOX_BYTES: Final = STATE_BYTES // 2
+"""All of those together. Who comes back may get them with a whole state at once, and must not be
+taken for a slow reader (SLOW_READER_BYTES): it would be sent the same at each return."""
+
 SIGNAL_CHARS: Final = 16 * 1024
 """A session description with one data channel has 600 characters, and each candidate 100; a
 laptop with a dozen network interfaces stays far below."""

@@ -19,6 +19,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from ftweb import codec
+from ftweb.errors import FrameError
 from ftweb.frames import Error, Frame, Leads
 from ftweb.limits import (
     CONNECTIONS,
@@ -103,12 +104,20 @@ class Connection:
         else:
             wire.write(prepared)
 
-    def may_bring(self, now: float) -> bool:
-        """Whether one more replica may come up behind it (NODES_PER_MINUTE)."""
+    def brings_one(self, now: float) -> None:
+        """One more replica comes up behind it.
+
+        Raises:
+            FrameError: ``rate_limited``: it is one too many.
+        """
         if now - self.nodes_since >= 60.0:
             self.nodes_since, self.nodes_up = now, 0
         self.nodes_up += 1
-        return self.nodes_up <= NODES_PER_MINUTE
+        if self.nodes_up > NODES_PER_MINUTE:
+            raise FrameError(
+                f"At most {NODES_PER_MINUTE} replicas a minute may come up behind one socket.",
+                code="rate_limited",
+            )
 
     def fail(self, code: str, message: str) -> None:
         """Tell the client what it did, then close."""

@@ -11,7 +11,6 @@
    hosts as the replica sees it. A host that cannot be reached is none.
 6. A node's frames are delivered here or passed on, never both, and links carry each once. Should
    a request come twice all the same, sessions make it one.
-
 7. Nodes behind bridges in another epoch cannot be reached, whatever their ids: they belong to
    another history. What is done about that is :mod:`ftweb.relay.meeting`'s (:meth:`Relay.meet`).
 """
@@ -28,7 +27,6 @@ from ftweb.app import Effect, Replied
 from ftweb.core import NodeId
 from ftweb.driver import Driver, NodeStatus
 from ftweb.errors import CODES, FrameError
-from ftweb.limits import NODES_PER_MINUTE
 from ftweb.relay import signaling
 from ftweb.relay.connection import Connection, NodeHere, Registry
 from ftweb.relay.directory import NodeDirectory
@@ -317,8 +315,8 @@ class Relay:
 
     def moved(self, node_id: str) -> None:
         """See :class:`ftweb.relay.links.Listener`."""
-        connection, there = self._registry.with_node(node_id), self.links.routes.node(node_id)
-        if connection is None or (there and there.info.client != connection.client_id):
+        connection = self._registry.with_node(node_id)
+        if not connection or self.links.routes.is_of_another(node_id, connection.client_id):
             return  # another client's claim to it counts for nothing
         self._registry.remove_node(connection)
         self.links.routes.released_here(node_id)
@@ -351,11 +349,7 @@ class Relay:
             before.visible, before.leads = frame.visible, frame.leads
             self._nodes_changed()
             return
-        if not connection.may_bring(self._loop.time()):
-            raise FrameError(
-                f"At most {NODES_PER_MINUTE} replicas a minute may come up behind one socket.",
-                code="rate_limited",
-            )
+        connection.brings_one(self._loop.time())
         if before is not None:
             self._registry.remove_node(connection)
             self._node_gone(before.node_id, died=True)
@@ -365,12 +359,9 @@ class Relay:
             since=self._directory.now(),
             leads=frame.leads,
         )
-        theirs = self.links.routes.node(frame.node_id)
-        if (
-            frame.node_id == self.node_id
-            or (theirs is not None and theirs.info.client != connection.client_id)
-            or not self._registry.add_node(connection, node)
-        ):
+        taken = frame.node_id == self.node_id
+        taken |= self.links.routes.is_of_another(frame.node_id, connection.client_id)
+        if taken or not self._registry.add_node(connection, node):
             raise FrameError("That node id is taken; mint a new one.", code="node_id_in_use")
         connection.renewing = False
         self.links.routes.claimed_here(frame.node_id)

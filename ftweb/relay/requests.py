@@ -6,7 +6,8 @@
 2. A reply that the replica already has is given at once.
 3. While requests of a client are replayed from another epoch (:mod:`ftweb.relay.meeting`), newer
    ones of the same client are held back.
-4. Requests that kill their hosts are found out (:mod:`ftweb.relay.inflight`).
+4. Requests that kill their hosts are found out (:mod:`ftweb.relay.inflight`), replayed ones too:
+   what went well on the state of one epoch may hang on that of another.
 """
 
 from __future__ import annotations
@@ -133,10 +134,11 @@ class Requests:
         if host is None:
             return False
         status = self._status()
-        self._send(
-            host,
-            msgspec.structs.replace(forward, epoch=status.epoch, term=status.term),
-        )
+        present = msgspec.structs.replace(forward, epoch=status.epoch, term=status.term)
+        key: Key = (forward.source.client_id, forward.session, forward.serial)
+        released = self.inflight.forward(key, host, present)
+        if released is not None:
+            self._send(host, released)
         return True
 
     def stuck(self, request: frames.RequestId, host: str) -> None:

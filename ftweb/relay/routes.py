@@ -116,6 +116,11 @@ class Routes:
             return remote
         return None
 
+    def is_of_another(self, node_id: str, client_id: str) -> bool:
+        """Whether a node is elsewhere, and behind another client than this one."""
+        remote = self._nodes.get(node_id)
+        return remote is not None and remote.info.client != client_id
+
     def epoch_of(self, bridge: str) -> int | None:
         """The epoch in which a bridge said that it is."""
         known = self._known.get(bridge)

@@ -32,9 +32,9 @@ from ftweb.limits import (
     CHANGES_IN_ALL_PER_SECOND,
     CHANGES_KEPT_BYTES,
     CHANGES_PER_SECOND,
+    OUTBOX_BYTES,
     OUTBOX_REPLAY,
     SESSIONS,
-    STATE_BYTES,
     STATUS_PER_SECOND,
     UNREAD_BYTES,
 )
@@ -261,9 +261,9 @@ class Stream:
         self, index: int, to: tuple[str, ...] | None, prepared: Prepared, *, anyway: bool
     ) -> None:
         self._messages.append((index, to, prepared, anyway))
-        self._message_bytes += len(prepared)
-        while len(self._messages) > OUTBOX_REPLAY or self._message_bytes > STATE_BYTES:
-            self._message_bytes -= len(self._messages.popleft()[2])
+        self._message_bytes += _size(prepared)
+        while len(self._messages) > OUTBOX_REPLAY or self._message_bytes > OUTBOX_BYTES:
+            self._message_bytes -= _size(self._messages.popleft()[2])
 
     # --- status -----------------------------------------------------------------------------
 
@@ -287,6 +287,11 @@ class Stream:
         self._status_frame = Prepared(codec.encode(self._status))
         for connection in self._registry:
             connection.send_prepared(self._status_frame)
+
+
+def _size(prepared: Prepared) -> int:
+    """In bytes, as wires count them."""
+    return len(prepared.text.encode())
 
 
 def _without_counts(status: frames.Status) -> frames.Status:

@@ -8,12 +8,22 @@ import secrets
 import socket
 
 import jsonpatch
+import msgspec
 import pytest
 from websockets.asyncio.client import connect
 
 from ftweb import codec, frames
-from ftweb.limits import CHANGES_PER_SECOND, STATUS_PER_SECOND, STREAM_BYTES
+from ftweb.app import Machine, Sent
+from ftweb.limits import (
+    CHANGES_PER_SECOND,
+    SLOW_READER_BYTES,
+    STATE_BYTES,
+    STATUS_PER_SECOND,
+    STREAM_BYTES,
+)
 from ftweb.relay import stream as module
+from ftweb.relay.connection import Connection, Registry
+from ftweb.relay.wire import Prepared
 
 from .conftest import PATIENCE, Bridge, Tab, eventually
 
@@ -108,6 +118,51 @@ async def test_resync_gives_the_whole_state_again(hosted: tuple[Bridge, Tab]) ->
     await client.wait(frames.State)
     client.link.send(frames.Resync())
     await eventually(lambda: len(client.of(frames.State)) == 2)
+
+
+class Slow:
+    """A wire of which the network takes nothing."""
+
+    def __init__(self) -> None:
+        self.backlog = 0
+        self.closing = False
+
+    def write(self, prepared: Prepared) -> None:
+        self.backlog += len(prepared.text.encode())
+
+    def close(self, code: int, reason: str = "") -> None:
+        self.closing = True
+
+
+async def test_whoever_comes_back_is_not_cut_off_for_all_that_it_is_sent() -> None:
+    registry = Registry()
+    stream = module.Stream(registry=registry, loop=asyncio.get_running_loop())
+    machine = Machine()
+    machine.state, machine.applied_index = "x" * (STATE_BYTES - 2), 10
+    stream.restored(1, machine)
+
+    def connect() -> Connection:
+        return Connection(
+            wire=Slow(),
+            client_id="ada",
+            device_id="phone",
+            presenter=False,
+            local=False,
+            last_heard=0.0,
+        )
+
+    hello = frames.Hello(
+        version=1, client_key="1" * 32, device_key="2" * 32, token="t", epoch=1, state_index=10
+    )
+    stream.join(connect(), hello)
+    for index in range(11, 1011):
+        sent = Sent(index=index, position=0, to=None, payload="\u4e2d" * 21_000)
+        stream.applied(index, [sent])
+    back = connect()
+    stream.join(back, msgspec.structs.replace(hello, state_index=0))
+    stream.close()
+    assert not back.wire.closing
+    assert STATE_BYTES < back.wire.backlog < SLOW_READER_BYTES
 
 
 # --- messages ---------------------------------------------------------------------------------
