@@ -17,6 +17,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import random
 import secrets
 from collections.abc import Awaitable, Callable, Iterable
@@ -184,8 +185,8 @@ class Dialed:
             )
         except (OSError, TimeoutError, InvalidHandshake, InvalidURI) as error:
             raise ConnectError(
-                f"No bridge answers at {self._origin} ({error}). Is `ftweb run` running there,"
-                " and are both laptops on the same network?"
+                f"No bridge answers at {self._origin} ({_reason(error)}). Is `ftweb run` running"
+                " there, and are both laptops on the same network?"
             ) from error
         self.wire = DialedWire(socket)
         try:
@@ -368,6 +369,13 @@ class _RefusedError(FrameError):
 
 class _EndedError(Exception):
     """The socket ended before the handshake did."""
+
+
+def _reason(error: Exception) -> str:
+    """Why nobody answers, without the words of the operating system's interface."""
+    if isinstance(error, OSError) and error.errno:
+        return os.strerror(error.errno)
+    return str(error) or "no answer in time"
 
 
 def _write(wire: Wire, frame: frames.Frame) -> None:

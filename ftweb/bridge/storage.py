@@ -53,6 +53,19 @@ CREATE TABLE IF NOT EXISTS replays (
 """
 
 
+def _why(error: sqlite3.OperationalError) -> str:
+    """What is wrong, and what to do about it."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # without the extended part
+    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return (
+            "another `ftweb run` or `ftweb bridge` uses that data directory. Stop it, or give this"
+            " one another with --data."
+        )
+    if code == sqlite3.SQLITE_FULL:
+        return "the disk is full. Free some space, or give a directory on another disk with --data."
+    return f"{error}. Make it readable and writable, or give another directory with --data."
+
+
 class SqliteStorage:
     """Implements :class:`ftweb.storage.Durable`.
 
@@ -73,10 +86,7 @@ class SqliteStorage:
         try:
             self._db = self._open()
         except sqlite3.OperationalError as error:
-            raise StorageError(
-                f"The replica {path} cannot be opened: {error}. If another bridge runs with the"
-                " same data directory, stop it or give this one another."
-            ) from error
+            raise StorageError(f"The replica {path} cannot be opened: {_why(error)}") from error
 
     def _open(self) -> sqlite3.Connection:
         db = sqlite3.connect(self._path, isolation_level=None, timeout=0.5)

@@ -65,7 +65,7 @@ def for_people(started: Started, *, second: bool = False, out: TextIO | None = N
             else "On a third laptop:",
             f"  {bridge_command(started)}",
         ]
-    lines += ["", f"{_reach(started)} Press Ctrl-C to stop.", ""]
+    lines += ["", _reach(started), "Press Ctrl-C to stop.", ""]
     return "\n".join(lines)
 
 
@@ -76,8 +76,14 @@ def _only_here(started: Started) -> bool:
 
 def _reach(started: Started) -> str:
     if _only_here(started):
-        return "Only this machine can open these: it listens on no address of a network."
-    return "Phones have to be on the same network."
+        return (
+            "Only this machine can open these: it is on no network, or --host keeps others out.\n"
+            "Join the phones' network (it needs no internet); the new address is told here then."
+        )
+    return (
+        "Phones have to be on the same network. A guest network may keep them apart: then use a "
+        "hotspot."
+    )
 
 
 def _can_print(out: TextIO, text: str) -> bool:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from ftweb.bridge import storage as storage_module
 from ftweb.bridge.storage import DATABASE_FILE, SqliteStorage
 from ftweb.core import Configuration, Entry, EntryKind, HardState, NodeId, Snapshot
 from ftweb.core.snapshot import build
@@ -102,7 +103,7 @@ def test_another_epoch_discards_all_that_was_saved_before(path: Path) -> None:
 def test_only_one_process_has_the_file(path: Path) -> None:
     with (
         SqliteStorage(path),
-        pytest.raises(StorageError, match="same data directory") as caught,
+        pytest.raises(StorageError, match=r"uses that data directory\. Stop") as caught,
     ):
         SqliteStorage(path)
     assert caught.value.code == "storage_failed"
@@ -306,3 +307,11 @@ def test_a_file_system_without_room(path: Path) -> None:
         saved = storage.load()
     assert saved is not None
     assert len(saved.entries) == int(acknowledged) > 0
+
+
+def test_why_it_cannot_be_opened(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match=r"unable to open database file\. Make it readable"):
+        SqliteStorage(tmp_path)
+    full = sqlite3.OperationalError("database or disk is full")
+    full.sqlite_errorcode = sqlite3.SQLITE_FULL
+    assert storage_module._why(full).startswith("the disk is full. Free some space")

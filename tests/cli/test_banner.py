@@ -96,4 +96,5 @@ def test_a_server_that_no_phone_can_reach() -> None:
     )
     text = banner.for_people(alone, out=Terminal(tty=False))
     assert "Only this machine" in text
+    assert "Join the phones' network" in text
     assert "ftweb bridge" not in text, "no other laptop can join it"

@@ -76,7 +76,7 @@ def test_what_it_says_when_it_cannot(ftweb: Ftweb, app: Path) -> None:
     refused(f"{origin}#join=x", code="bad_token", says="join token of the phones is not enough")
     refused(origin, "--token", "x" * 22, code="bad_token", says="Copy the command")
     refused("ftp://x", code="connect_failed", says="no address of a bridge")
-    refused("http://127.0.0.1:1/#presenter=x", code="connect_failed", says="No bridge answers at")
+    refused("http://127.0.0.1:1/#presenter=x", code="connect_failed", says="1 (Connection refused)")
     refused(code="server_not_found", says="Give its address")
     other = ftweb.start("run", app, "--no-browser", "--json", *listen, "--data", "other")
     ftweb.first_line(other)
