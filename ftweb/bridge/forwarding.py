@@ -127,7 +127,7 @@ class _Request:
             elif name == b"transfer-encoding":
                 self._has_body = True
             elif name == b"idempotency-key":
-                self._safe_again = True
+                self._safe_again |= bool(value)  # an empty one is none
         self._progress = Progress(scope)
 
     async def answer(self) -> None:

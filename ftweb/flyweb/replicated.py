@@ -109,7 +109,7 @@ class Replicated:
         transaction = current[1]
         mark = transaction.recorder.mark()
         response = await _run(self._app, request)
-        keyed = "idempotency-key" in {name for name, _ in request["headers"]}
+        keyed = any(name == "idempotency-key" and value for name, value in request["headers"])
         if keyed and payload.size(response) > HTTP_REPLY_BYTES:
             response = _plain(500, "The response is too large to be kept with its key.")
         if response["status"] >= 400:
@@ -254,7 +254,7 @@ def _fits(request: dict[str, Any]) -> bool:
 
 def _key(scope: Scope) -> bytes:
     for name, value in scope.get("headers", ()):
-        if name == b"idempotency-key":
+        if name == b"idempotency-key" and value:  # an empty one is none
             return bytes(value)
     return b""
 

@@ -147,12 +147,13 @@ async def test_what_may_be_repeated_is(
     assert first.seen == second.seen == [f"{method} body"]
 
 
+@pytest.mark.parametrize("headers", [{}, {"Idempotency-Key": ""}])
 async def test_what_may_not_be_repeated_is_told(
-    two: tuple[App, Tab, App, Tab], http: httpx.AsyncClient
+    two: tuple[App, Tab, App, Tab], http: httpx.AsyncClient, headers: dict[str, str]
 ) -> None:
     first, host, second, _ = two
     second.go.set()
-    asked = asyncio.create_task(http.post("/who", content="body"))
+    asked = asyncio.create_task(http.post("/who", content="body", headers=headers))
     await eventually(lambda: first.seen)
     await host.kill()
     answer = await asked

@@ -170,6 +170,13 @@ async def test_a_key_runs_once(bridge: Bridge, http: httpx.AsyncClient) -> None:
     assert again.text == "6"
 
 
+async def test_an_empty_key_is_none(tab: Tab, http: httpx.AsyncClient) -> None:
+    for count in (1, 2):
+        response = await http.post("/count", content="1", headers={"Idempotency-Key": ""})
+        assert (response.status_code, response.text) == (201, str(count))
+    assert tab.driver.machine.state["count"] == 2
+
+
 async def test_the_next_host_knows_the_reply_of_a_key(
     bridge: Bridge, http: httpx.AsyncClient
 ) -> None:
