@@ -244,7 +244,7 @@ export class Runtime {
       welcome,
       connected: true,
       via: target.name,
-      bridges: this.bridges.origins.map(({ name }) => name),
+      bridges: this.bridges.shown,
       heard: false,
       error: undefined,
     });

@@ -25,7 +25,7 @@ export interface Facts {
   connected: boolean;
   /** Where the link goes to. */
   via: string | undefined;
-  /** Origins at which bridges are looked for. */
+  /** Origins at which people may bring one back. */
   bridges: readonly string[];
   /** The latest; from before the link broke, until `heard`. */
   status: Status | undefined;

@@ -141,6 +141,12 @@ export class Bridges implements Targets {
     return this.round("start", undefined).filter((target) => target instanceof Origin);
   }
 
+  /** Where people may look for a bridge: by the addresses that others reach, not `localhost`. */
+  get shown(): readonly string[] {
+    const listed = this.listed.flatMap(({ urls }) => urls.find((url) => ORIGIN.test(url)) ?? []);
+    return listed.length > 0 ? listed : [this.home];
+  }
+
   get several(): boolean {
     return this.listed.length > 1 || this.ways.some((way) => way().length > 0);
   }

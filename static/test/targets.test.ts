@@ -54,6 +54,13 @@ test("a page that knows nothing goes home, and only there", () => {
   assert.deepEqual(opened, ["ws://localhost:8765/ftweb/socket"]);
 });
 
+test("people are shown the addresses that others reach", () => {
+  const { bridges } = known();
+  assert.deepEqual(bridges.shown, [HOME]);
+  bridges.learn([A, B]);
+  assert.deepEqual(bridges.shown, [A.urls[0], B.urls[0]]);
+});
+
 test("each attempt has a path of its own until the bridge lets us in", () => {
   const { bridges, opened } = known();
   const [home] = bridges.round("start", undefined);

@@ -165,7 +165,7 @@ function onStatus(status) {
   setText(byId("participants"), online);
   setText(byId("participants-word"), online === 1 ? "device online" : "devices online");
   setText(byId("hosting"), hostInWords(status));
-  if (connection) join.update(connection.joinUrl, status.state !== "no-bridge");
+  if (connection) join.update(connection.joinUrl, status.state !== "no-bridge" && status.state !== "offline");
   // A device that cannot hold a replica takes part all the same.
   if (status.error && status.error.code !== "node_failed" && !state) gate("Not joined", errorInWords(status.error), false);
   render();
@@ -177,6 +177,8 @@ function onStatus(status) {
  * @param {import("/ftweb/client.js").FtwebStatus} status
  */
 function hostInWords(status) {
+  // Who can be heard is not known then, or too few to take over from anybody.
+  if (status.state === "offline" || status.state === "no-quorum") return "";
   // Bridges keep copies too, but run no handlers: they cannot take over for long.
   const tabs = status.successors.filter((id) => !status.bridges.includes(id));
   const standby = tabs.filter((id) => id !== status.hostId).length;
