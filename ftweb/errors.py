@@ -35,6 +35,7 @@ CODES: Final[dict[str, str]] = {
     "version_mismatch": "Page and bridge speak different protocol versions; reload (4409).",
     "bad_host": "The Host header names none of this bridge's addresses (HTTP 421).",
     "bad_origin": "A page of another origin tried to connect (HTTP 403).",
+    "head_too_large": "The request line and headers of an HTTP request are too long (HTTP 431).",
     "other_server": "The other bridge belongs to another server (4409); use another --data.",
     "same_bridge": "That bridge is this one, or has a copy of its data directory (4409).",
     "node_id_in_use": "That node id is taken by another connection.",

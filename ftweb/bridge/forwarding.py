@@ -114,7 +114,7 @@ class _Request:
         self._receive = receive
         self._send = send
         self._window = window
-        self._upload = Upload(receive)
+        self._upload = Upload(receive, limit=HTTP_BODY_BYTES)
         self._has_body = False
         self._safe_again = scope["method"] in IDEMPOTENT
         self._too_large = False

@@ -10,7 +10,8 @@
    server, one that a proven link told of: a page comes over when its own bridge is gone.
    Anything else is answered 403 (``bad_origin``).
 3. Both are decided in a pure ASGI middleware in front of everything, on ``scope`` as the server
-   parsed it, never on a URL rebuilt from it.
+   parsed it, never on a URL rebuilt from it. So is the size of the head: at most
+   HTTP_HEADER_BYTES, else 431 (``head_too_large``).
 4. **Tokens** are compared in constant time. The presenter token implies the join token.
 5. **Ids** are derived from keys that only their owner has: to know an id is not to be able to
    use it.
@@ -29,6 +30,7 @@ from typing import Any
 
 from ftweb.bridge.addresses import machine_addresses
 from ftweb.bridge.config import Identity
+from ftweb.limits import HTTP_HEADER_BYTES
 
 type Scope = MutableMapping[str, Any]
 type Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -155,6 +157,8 @@ class Guard:
         await self._app(scope, receive, send_with_headers)
 
     def _refusal(self, scope: Scope) -> tuple[int, str, str] | None:
+        if _head_bytes(scope) > HTTP_HEADER_BYTES:  # the parser sees only those that come in parts
+            return 431, "head_too_large", "The request line and headers are too long."
         hosts = [value for name, value in scope["headers"] if name == b"host"]
         if len(hosts) != 1 or not self._hosts.allows_host(hosts[0]):
             return (
@@ -176,6 +180,12 @@ _ALWAYS = (
     (b"referrer-policy", b"no-referrer"),
     (b"cross-origin-resource-policy", b"same-origin"),
 )
+
+
+def _head_bytes(scope: Scope) -> int:
+    """What the request line and headers came to, but for a few bytes."""
+    line = len(scope["raw_path"]) + len(scope["query_string"])
+    return line + sum(len(name) + len(value) + 4 for name, value in scope["headers"])
 
 
 async def _refuse(scope: Scope, send: Send, status: int, code: str, text: str) -> None:

@@ -4,6 +4,7 @@
 2. When the tab dies its client is told 1012 (service restart): it connects anew, to the next host.
 3. Messages are bounded by FRAME_BYTES like every other frame to a bridge, in both directions by the
    receiver's credit.
+4. If the host is behind another bridge it is passed on there (:mod:`ftweb.bridge.passing`).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any, Final
 
 from ftweb.bridge.channels import LOST, Stream
 from ftweb.bridge.opening import Hosts, opening
+from ftweb.bridge.passing import pass_on, passed_on
 from ftweb.bridge.refusals import refuse
 from ftweb.bridge.security import Receive, Scope, Send
 from ftweb.flyweb import wire
@@ -23,6 +25,8 @@ from ftweb.limits import HTTP_HEAD_SECONDS, HTTP_HOST_SECONDS, HTTP_MESSAGE_BYTE
 
 SERVICE_RESTART: Final = 1012
 TOO_BIG: Final = 1009
+ANOTHER_SECONDS: Final = 0.05
+"""Pause before the next attempt, unless there is another host by then."""
 _CLIENT: Final = -1
 """Kind of what the reading side puts into the inbox when the client has gone."""
 
@@ -44,7 +48,14 @@ async def serve_websocket(
     give_up_at = asyncio.get_running_loop().time() + 2 * HTTP_HOST_SECONDS
     while True:
         channel = await channels.host(HTTP_HOST_SECONDS)
-        if channel is None or asyncio.get_running_loop().time() > give_up_at:
+        late = asyncio.get_running_loop().time() > give_up_at
+        origin = None if channel is not None or passed_on(scope) else channels.elsewhere()
+        if origin is not None and not late:
+            if await pass_on(origin, scope, receive, send):
+                return
+            await _another(channels)  # that bridge is gone, and here it is not known yet
+            continue
+        if channel is None or late:
             await refuse(scope, receive, send, 503)
             return
         stream = channel.open(opening(scope, window=window), ended=True)
@@ -70,11 +81,16 @@ async def _answer(stream: Stream, channels: Hosts) -> wire.Frame | None:
     except TimeoutError:
         return wire.Frame(kind=_CLIENT, flags=0, stream=0, payload=b"")
     if frame.kind == Kind.RESET and wire.decode_part(frame, wire.Reset).why == "refused":
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(0.05):
-                await channels.changes()
+        await _another(channels)
         return None
     return frame
+
+
+async def _another(channels: Hosts) -> None:
+    """Give another host a moment to be known."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(ANOTHER_SECONDS):
+            await channels.changes()
 
 
 async def _accepted(

@@ -1,6 +1,6 @@
 """What a client sends with its request: read when somebody wants it, bounded, and for a while kept.
 
-1. At most HTTP_BODY_BYTES, and a piece at least every HTTP_STALL_SECONDS.
+1. At most ``limit`` bytes, and a piece at least every HTTP_STALL_SECONDS.
 2. The first HTTP_REPLAY_BYTES are kept: while the whole of what was read is, it can be read again
    from the start, for the next host.
 3. After the end, waiting for more is waiting for the client to go away.
@@ -12,7 +12,7 @@ import asyncio
 from typing import Final
 
 from ftweb.bridge.security import Receive
-from ftweb.limits import HTTP_BODY_BYTES, HTTP_REPLAY_BYTES, HTTP_STALL_SECONDS
+from ftweb.limits import HTTP_REPLAY_BYTES, HTTP_STALL_SECONDS
 
 
 class UploadError(Exception):
@@ -34,7 +34,7 @@ class Upload:
         limit: most bytes.
     """
 
-    def __init__(self, receive: Receive, *, limit: int = HTTP_BODY_BYTES) -> None:
+    def __init__(self, receive: Receive, *, limit: int) -> None:
         self._receive = receive
         self._limit = limit
         self._kept: list[bytes] = []

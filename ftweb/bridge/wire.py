@@ -211,7 +211,7 @@ class BoundedHttp(H11Protocol):
         if len(unread) < HTTP_HEADER_BYTES:
             super().send_400_response(msg)
             return
-        body = b"The request line and headers are too long."
+        body = b"head_too_large: The request line and headers are too long.\n"
         headers = [
             (b"content-type", b"text/plain; charset=utf-8"),
             (b"content-length", str(len(body)).encode()),
