@@ -24,6 +24,7 @@ import sys
 import time
 import zipfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -38,7 +39,7 @@ from ftweb.driver import Clock
 from ftweb.errors import AppLoadError
 from pyodide_app import messages
 from pyodide_app.node import TabNode
-from pyodide_app.websocket import open_socket
+from pyodide_app.websocket import SendBytes, open_socket
 
 APP_DIR = Path("/app")
 """Where the bundle is unpacked, in the worker's own memory file system."""
@@ -47,12 +48,15 @@ EXTRAS: Final = frozenset({"anyio", "starlette"})
 """Packages that are loaded for apps that import them."""
 
 
-async def start(options: str, post: Callable[[str], None]) -> Callable[[str], None] | None:
+async def start(
+    options: str, post: Callable[[str], None], send_bytes: SendBytes
+) -> Callable[[str], None] | None:
     """Boot the app and the node.
 
     Args:
         options: JSON text of :class:`pyodide_app.messages.Options`.
         post: takes each message for the net worker, as JSON text.
+        send_bytes: see :data:`pyodide_app.websocket.SendBytes`.
 
     Returns:
         What takes each message of the net worker, as JSON text; None if the start failed, in
@@ -85,7 +89,7 @@ async def start(options: str, post: Callable[[str], None]) -> Callable[[str], No
         welcome=chosen.welcome,
         post=post,
         http=chosen.http,
-        open_socket=open_socket,
+        open_socket=partial(open_socket, send_bytes),
     )
     node.start()
     return node.receive

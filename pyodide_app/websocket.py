@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Final
 
 import js
 from pyodide.ffi import create_proxy, to_js
 
 from ftweb.flyweb.streams import Inbox
 
+type SendBytes = Callable[[Any, bytes], None]
+"""The worker's: sends bytes on a WebSocket from where they lie."""
+
+SMALL_BYTES: Final = 8192
+"""Up to this size a copy is cheaper than a view of Python's memory (measured: 5 and 12 µs)."""
+
 
 class BrowserSocket:
     """An open WebSocket; made by :func:`open_socket`."""
 
-    def __init__(self, socket: Any) -> None:
+    def __init__(self, socket: Any, send_bytes: SendBytes) -> None:
         self._socket = socket
+        self._send_bytes = send_bytes
         self._came: Inbox[bytes | None] = Inbox()
         self._proxies = [create_proxy(self._message), create_proxy(self._closed)]
         socket.onmessage, socket.onclose = self._proxies
@@ -29,8 +37,14 @@ class BrowserSocket:
 
     def send(self, data: bytes | str) -> None:
         """See :class:`ftweb.flyweb.port.Socket`."""
-        if self._socket.readyState == 1:
-            self._socket.send(data if isinstance(data, str) else to_js(data))
+        if self._socket.readyState != 1:
+            return
+        if isinstance(data, str):
+            self._socket.send(data)
+        elif len(data) <= SMALL_BYTES:
+            self._socket.send(to_js(data))
+        else:
+            self._send_bytes(self._socket, data)
 
     async def receive(self) -> bytes | None:
         """See :class:`ftweb.flyweb.port.Socket`."""
@@ -47,8 +61,12 @@ class BrowserSocket:
         self._socket.close()
 
 
-async def open_socket(url: str) -> BrowserSocket:
+async def open_socket(send_bytes: SendBytes, url: str) -> BrowserSocket:
     """Open a WebSocket.
+
+    Args:
+        send_bytes: see :data:`SendBytes`.
+        url: its address.
 
     Raises:
         OSError: it cannot be opened; browsers do not say why.
@@ -69,7 +87,7 @@ async def open_socket(url: str) -> BrowserSocket:
     try:
         if not await opened:
             raise OSError(f"No WebSocket at {url}.")
-        return BrowserSocket(socket)
+        return BrowserSocket(socket, send_bytes)
     finally:
         socket.onopen = None
         for proxy in proxies:

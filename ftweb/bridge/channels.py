@@ -7,7 +7,7 @@
    the socket is closed, and the tab opens a new one. Credit counts bytes; so small pieces are
    joined while they wait, and a stream on which more than HTTP_STREAM_FRAMES wait is ended.
 4. Reading never waits for a client: what came lies in its stream's inbox, and credit is given back
-   when the client has taken it.
+   when the client has taken it. So messages are taken as they come, without ASGI's queue.
 """
 
 from __future__ import annotations
@@ -34,6 +34,9 @@ NOT_HERE: Final = 4404
 
 JOINED_BYTES: Final = 1024
 """Up to here pieces of a body are joined while they wait."""
+
+TOGETHER_BYTES: Final = 256 * 1024
+"""Pieces of a response that wait go on together, up to this size."""
 
 LOST: Final = wire.Frame(kind=0, flags=0, stream=0, payload=b"")
 """In a stream's inbox: the tab is gone."""
@@ -88,6 +91,24 @@ class Stream:
             failed = wire.encode_part(Kind.RESET, self.number, wire.Reset(why="failed"))
             frame = next(wire.split(failed))
         self.inbox.put(frame)
+
+    def joined(self, first: wire.Frame) -> tuple[bytes, bool]:
+        """A DATA frame with those after it that are there already, and whether that is the end.
+
+        What comes while the client's side is busy goes on at once: each piece costs the HTTP server
+        as much as a hundred kilobytes.
+        """
+        end = bool(first.flags & wire.END)
+        pieces, size = [first.payload], len(first.payload)
+        while not end and size < TOGETHER_BYTES:
+            frame = self.inbox.peek()
+            if frame is None or frame.kind != Kind.DATA:
+                break
+            self.inbox.get_nowait()
+            end = bool(frame.flags & wire.END)
+            pieces.append(frame.payload)
+            size += len(frame.payload)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces), end
 
     def took(self, count: int) -> None:
         """The client has taken so many bytes of the response."""
@@ -237,12 +258,18 @@ class Channels:
             older.close()
         self.ever = True
         self._changed.set()
+
+        def take(message: bytes) -> None:
+            try:
+                channel.received(message)
+            except FrameError as error:
+                _log.warning("Closed a tab's socket for HTTP: %s", error)
+                socket.close(CLOSE_CODES["bad_frame"], "bad_frame")
+
+        socket.deliver(take)
         try:
             while (message := await receive())["type"] == "websocket.receive":
-                channel.received(message.get("bytes") or b"")
-        except FrameError as error:
-            _log.warning("Closed a tab's socket for HTTP: %s", error)
-            socket.close(CLOSE_CODES["bad_frame"], "bad_frame")
+                take(message.get("bytes") or b"")  # what came before, or a text
         finally:
             channel.close()
             if self._channels.get(channel.node_id) is channel:

@@ -228,12 +228,12 @@ class _Request:
                     if not await self._start(head, stream):
                         return None
                 case Kind.DATA if started:
-                    more = not frame.flags & wire.END
-                    if not await self._body(frame.payload, more=more):
+                    body, end = stream.joined(frame)
+                    if not await self._body(body, more=not end):
                         stream.send_part(Kind.RESET, wire.Reset(why="gone"))
                         return None
-                    stream.took(len(frame.payload))
-                    if not more:
+                    stream.took(len(body))
+                    if end:
                         return None
                 case Kind.RESET:
                     reset = wire.decode_part(frame, wire.Reset)

@@ -10,13 +10,15 @@ not be got rid of. Here instead:
    extension is negotiated and frames from a server are not masked.
 3. Every close has a deadline: whoever does not read is cut off.
 
-Reading stays ASGI's, with its back pressure. Connections that never get as far as a request, and
+Reading stays ASGI's, with its back pressure, but where a protocol has its own
+(:meth:`SocketWire.deliver`). Connections that never get as far as a request, and
 control frames, which ASGI never shows, are bounded here too.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any, cast
 
 import h11
@@ -81,6 +83,11 @@ class SocketWire:
         if not self.closing:
             self._protocol.transport.write(Frame(Opcode.BINARY, data).serialize(mask=False))
 
+    def deliver(self, sink: Callable[[bytes], None]) -> None:
+        """Give every further binary message to ``sink`` as soon as it is there, and not to ASGI's
+        ``receive``: for peers whose sending is bounded by credit, since reading never pauses."""
+        self._protocol.sink = sink
+
     def close(self, code: int, reason: str = "") -> None:
         """Start closing: the reader gets its disconnect, a peer that does not answer is cut."""
         self._protocol.start_closing(code, reason)
@@ -88,6 +95,8 @@ class SocketWire:
 
 class BoundedWebSocket(WebSocketsSansIOProtocol):
     """Uvicorn's WebSocket protocol, with a :class:`SocketWire` in the scope and the rules above."""
+
+    sink: Callable[[bytes], None] | None = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -140,6 +149,12 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
         self.transport.write_eof()  # its answer is not looked for any more
 
     def send_receive_event_to_app(self) -> None:
+        if self.sink is not None and self.curr_msg_data_type == "bytes":
+            data = self.frames[0] if len(self.frames) == 1 else b"".join(self.frames)
+            self.frames = []
+            if not self.close_sent:
+                self.sink(data)
+            return
         if self.curr_msg_data_type == "text":
             try:
                 b"".join(self.frames).decode()

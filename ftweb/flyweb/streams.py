@@ -98,6 +98,10 @@ class Inbox[T]:
         """The oldest item, if there is one."""
         return self._items.popleft() if self._items else None
 
+    def peek(self) -> T | None:
+        """The oldest item, if there is one; it stays."""
+        return self._items[0] if self._items else None
+
 
 class Receipts:
     """Counts what was taken of one stream, and grants as much anew.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -59,9 +58,7 @@ def talks() -> Talks:
 
 
 @pytest.fixture
-async def host(
-    hosted: tuple[Bridge, Tab], pair: tuple[Bridge, Bridge], talks: Talks
-) -> AsyncIterator[Tab]:
+async def host(hosted: tuple[Bridge, Tab], pair: tuple[Bridge, Bridge], talks: Talks) -> Tab:
     """The tab that serves, behind the first bridge."""
     tab = await pair[0].tab(ftweb.flyweb.publish("web", talks.app))
     await hosted[1].kill()
@@ -78,7 +75,7 @@ async def test_messages_subprotocol_and_headers(
     host: Tab, pair: tuple[Bridge, Bridge], talks: Talks
 ) -> None:
     first, second = pair
-    options = {
+    options: dict[str, Any] = {
         "subprotocols": [Subprotocol("other"), Subprotocol("chat")],
         "origin": second.origin,
         "additional_headers": {"Cookie": "a=1"},

@@ -20,7 +20,15 @@ const pyodide = await loadPyodide({
   stdout: (line) => console.error(line),
 });
 const boot = pyodide.pyimport("pyodide_app.boot");
-const receive = await boot.start(options, (text) => process.stdout.write(`${text}\n`));
+const receive = await boot.start(
+  options,
+  (text) => process.stdout.write(`${text}\n`),
+  (socket, bytes) => {
+    const view = bytes.getBuffer("u8");
+    socket.send(view.data);
+    view.release();
+  },
+);
 if (receive === undefined) {
   process.exit(3);
 }
