@@ -360,14 +360,18 @@ many as there are sockets: each phone may hold one event stream or WebSocket."""
 HTTP_STREAMS_PER_ADDRESS: Final = CONNECTIONS_PER_ADDRESS
 """The same from one address; more are answered 429. For the same reason as for sockets."""
 
+HTTP_FRAME_BYTES: Final = 1024 * 1024
+"""Largest message on a tab's socket for HTTP, once the bridge knows whose it is. Each message costs
+every process on the way some 50 us, whatever its size; only members of the cluster have one."""
+
 HTTP_BUFFER_BYTES: Final = 16 * 1024 * 1024
 """What all responses under way may fill: each new one is granted a share of it as its window,
 between the two bounds below. With every stream open that is 110 MiB at worst, all of it held by
 clients that do not read."""
 
-HTTP_WINDOW_MAX: Final = 1024 * 1024
-"""Largest window of a response: at a round trip of 4 ms between bridge and tab it lets through
-250 MB a second."""
+HTTP_WINDOW_MAX: Final = 4 * 1024 * 1024
+"""Largest window of a response. Bridge, network process and tab take turns on few cores, so a round
+trip takes some 8 ms while much is under way: this lets through 500 MB a second."""
 
 HTTP_WINDOW_MIN: Final = 64 * 1024
 """Smallest window of a response."""

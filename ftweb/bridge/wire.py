@@ -31,9 +31,9 @@ from ftweb.bridge.bucket import TokenBucket
 from ftweb.limits import (
     CLOSE_SECONDS,
     FRAGMENT_BYTES,
-    FRAME_BYTES,
     HELLO_SECONDS,
     HTTP_CONCURRENCY,
+    HTTP_FRAME_BYTES,
     HTTP_HEADER_BYTES,
     HTTP_STALL_SECONDS,
     MESSAGE_FRAGMENTS,
@@ -85,8 +85,10 @@ class SocketWire:
 
     def deliver(self, sink: Callable[[bytes], None]) -> None:
         """Give every further binary message to ``sink`` as soon as it is there, and not to ASGI's
-        ``receive``: for peers whose sending is bounded by credit, since reading never pauses."""
+        ``receive``: for peers whose sending is bounded by credit, since reading never pauses. They
+        may be of HTTP_FRAME_BYTES."""
         self._protocol.sink = sink
+        self._protocol.conn.max_message_size = HTTP_FRAME_BYTES
 
     def close(self, code: int, reason: str = "") -> None:
         """Start closing: the reader gets its disconnect, a peer that does not answer is cut."""
@@ -137,9 +139,10 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
         if self.close_sent or close is None:
             return
         if close.code == 1009:
+            most = self.conn.max_message_size
             error = frames.Error(
                 code="too_large",
-                message=f"A frame may have {FRAME_BYTES} bytes at most; send less at once.",
+                message=f"A frame may have {most} bytes at most; send less at once.",
             )
             self.transport.write(framed(Prepared(codec.encode(error))))
         self.queue.put_nowait(

@@ -40,7 +40,7 @@ import msgspec
 
 from ftweb.errors import FrameError
 from ftweb.frames import Id, Secret
-from ftweb.limits import FRAME_BYTES, ID_CHARS
+from ftweb.limits import HTTP_FRAME_BYTES, ID_CHARS
 
 _HEADER: Final = struct.Struct(">BBII")
 _COUNT: Final = struct.Struct(">I")
@@ -50,7 +50,7 @@ END: Final = 1
 TEXT: Final = 2
 """Flag of DATA on a WebSocket: the message is text (UTF-8)."""
 
-PIECE_BYTES: Final = FRAME_BYTES // 2
+PIECE_BYTES: Final = HTTP_FRAME_BYTES // 2
 """Largest payload of a DATA frame, and where a message is full: a bridge's limit for one WebSocket
 message is twice that."""
 

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +96,28 @@ async def events(request: Request) -> Response:
             yield f"id: {number}\ndata: {number * number}\n\n"
 
     return StreamingResponse(pieces(), media_type="text/event-stream")
+
+
+async def ticks(request: Request) -> Response:
+    """Events without an end; whoever comes back goes on after the last one seen."""
+    last = int(request.headers.get("last-event-id", "0"))
+
+    async def pieces() -> AsyncIterator[str]:
+        yield "retry: 100\n\n"
+        for number in count(last + 1):
+            yield f"id: {number}\ndata: {number * number}\n\n"
+            await asyncio.sleep(0.02)
+
+    return StreamingResponse(pieces(), media_type="text/event-stream")
+
+
+async def where(request: Request) -> Response:
+    """Which browser this runs in; nothing under uvicorn."""
+    try:
+        import js
+    except ImportError:
+        return PlainTextResponse("")
+    return PlainTextResponse(js.navigator.userAgent)
 
 
 async def big(request: Request) -> Response:
@@ -269,6 +292,8 @@ app = Starlette(
         Route("/sync", sync),
         Route("/stream", stream),
         Route("/events", events),
+        Route("/ticks", ticks),
+        Route("/where", where),
         Route("/big", big),
         Route("/status/{status:int}", status),
         Route("/cookies", cookies),
