@@ -1,4 +1,4 @@
-"""Lets an app's own files import only what tabs have, as it will be there.
+"""Lets an app's import find only what tabs have, as it will be there.
 
 An app is checked by this machine's Python, which has more: other packages, and all of the standard
 library. An import that works here and in no tab would leave the class without a host.
@@ -6,7 +6,8 @@ library. An import that works here and in no tab would leave the class without a
 1. Only ``import`` statements of the app's own files are judged: what a library imports in turn it
    may know how to do without.
 2. What tabs have is read from the files that they load.
-3. The standard library's modules without a Python file are let pass: those are compiled into
+3. Threads cannot be started, as in a tab.
+4. The standard library's modules without a Python file are let pass: those are compiled into
    Pyodide, and nothing here says which.
 """
 
@@ -15,6 +16,7 @@ from __future__ import annotations
 import builtins
 import importlib.util
 import sys
+import threading
 import zipfile
 from collections.abc import Mapping, Sequence
 from importlib.machinery import ModuleSpec
@@ -23,7 +25,7 @@ from typing import Any
 
 
 def guard(folder: Path, runtime: Path) -> None:
-    """Judge the import statements in a folder from now on. For a process that does only this.
+    """Make this process like a tab for an app's import. For a process that does only this.
 
     Args:
         folder: the app's, absolute.
@@ -44,6 +46,11 @@ def guard(folder: Path, runtime: Path) -> None:
         return original(name, globals, locals, fromlist or (), level)
 
     builtins.__import__ = judged
+    setattr(threading.Thread, "start", _no_threads)  # noqa: B010 - mypy forbids it plainly
+
+
+def _no_threads(thread: threading.Thread) -> None:
+    raise RuntimeError("Tabs cannot start threads. Let the handler do it, or an async function")
 
 
 def modules(runtime: Path) -> frozenset[str]:

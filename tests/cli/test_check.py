@@ -37,7 +37,7 @@ def test_what_an_app_prints_does_not_get_in_the_way(make_app: MakeApp) -> None:
 
 
 def test_threads_that_an_app_leaves_do_not_hold_it_up(make_app: MakeApp) -> None:
-    forever = "import threading, time\nthreading.Thread(target=time.sleep, args=(60,)).start()\n"
+    forever = "import _thread, time\n_thread.start_new_thread(time.sleep, (60,))\n"
     assert check_app(make_app(forever + MAKE), timeout=30).name == "vote"
 
 

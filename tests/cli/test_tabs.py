@@ -81,3 +81,9 @@ def test_the_modules_are_those_of_the_files_that_tabs_load() -> None:
     known = modules(find_runtime())
     assert {"csv", "asyncio", "xml.etree.ElementTree", "ftweb.app.loader", "starlette"} <= known
     assert not {"sqlite3", "ftweb.bridge", "ftweb.cli", "click"} & known
+
+
+def test_threads_cannot_be_started(make_app: MakeApp) -> None:
+    threads = "import threading\nthreading.Thread(target=print).start()\n"
+    with pytest.raises(AppLoadError, match=r"app\.py:2: RuntimeError: Tabs cannot start threads"):
+        check_app(make_app(threads + SERVER))
