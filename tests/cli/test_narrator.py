@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ftweb.cli.narrator import COUNT_SECONDS, Narrator
+from ftweb.cli.narrator import BOOT_SECONDS, COUNT_SECONDS, Narrator
 
 
 def report(
@@ -20,7 +20,7 @@ def test_the_life_of_a_host() -> None:
         "A browser tab hosts the app now (tab aaaaaaaa, term 1)."
     ]
     assert narrator.take(report("a" * 32), 2.0) == []
-    assert narrator.take(report(None), 3.0) == ["The host is gone; another tab takes over."]
+    assert "The host is gone; another tab takes over." in narrator.take(report(clients=2), 3.0)
     assert narrator.take(report("b" * 32, term=2), 4.0) == [
         "Another tab hosts the app now (tab bbbbbbbb, term 2)."
     ]
@@ -33,15 +33,38 @@ def test_the_life_of_a_host() -> None:
     ]
 
 
+def test_the_last_tab_leaves() -> None:
+    narrator = Narrator(now=0.0)
+    narrator.take(report("a" * 32), 0.0)
+    (line,) = narrator.take(report(None), 1.0)
+    assert line == "The host is gone, and nobody else is here: the next page that opens hosts."
+
+
+def test_pages_without_a_host_are_told_once_until_there_is_one() -> None:
+    narrator = Narrator(now=0.0)
+    narrator.take(report(clients=2), 0.0)
+    assert narrator.take(report(clients=2), BOOT_SECONDS - 1) == []
+    (line,) = narrator.take(report(clients=2), BOOT_SECONDS)
+    assert "No tab hosts the app. Open the presenter's page" in line
+    assert narrator.take(report(clients=2), 10 * BOOT_SECONDS) == []
+    narrator.take(report("a" * 32, clients=2), 301.0)
+    narrator.take(report(clients=2), 302.0)
+    assert narrator.take(report(clients=2), 303.0) == []
+    assert "No tab hosts" in narrator.take(report(clients=2), 302.0 + BOOT_SECONDS)[0]
+
+
 def test_head_counts_are_told_in_sums() -> None:
     narrator = Narrator(now=0.0)
-    assert narrator.take(report(clients=1), 0.0) == ["1 page or script is connected (+1)."]
+    narrator.take(report("h"), 0.0)
+    assert narrator.take(report("h", clients=1), 0.0) == ["1 page or script is connected (+1)."]
     lines = []
     for number in range(2, 31):
-        lines += narrator.take(report(clients=number), number * COUNT_SECONDS / 30)
+        lines += narrator.take(report("h", clients=number), number * COUNT_SECONDS / 30)
     assert lines == ["30 pages and scripts are connected (+29)."]
-    assert narrator.take(report(clients=30), 100.0) == []
-    assert narrator.take(report(clients=28), 101.0) == ["28 pages and scripts are connected (-2)."]
+    assert narrator.take(report("h", clients=30), 100.0) == []
+    assert narrator.take(report("h", clients=28), 101.0) == [
+        "28 pages and scripts are connected (-2)."
+    ]
 
 
 def test_troubles_are_told_once_and_at_once() -> None:
