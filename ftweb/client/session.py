@@ -316,7 +316,8 @@ class ClientSession:
             self._out.append(frames.OpenSession())
 
     def _session_came(self, session: int, now: float) -> None:
-        if self._session is not None or session <= self._expired_session:
+        # A lower one may be newer: what expired may have been given in another part of the group.
+        if self._session is not None or session == self._expired_session:
             return
         self._session = session
         self._session_asked_at = None

@@ -138,8 +138,9 @@ export class Session {
   }
 
   opened(session: number, now: number): void {
-    // A late answer to a repeated question may still bring the session that has expired.
-    if (this.session !== undefined || session <= this.expired) return;
+    // A late answer to a repeated question may still bring the session that has expired. A lower
+    // number may be newer: what expired may have been given in another part of the group.
+    if (this.session !== undefined || session === this.expired) return;
     this.session = session;
     this.askedAt = undefined;
     if (this.route !== undefined) this.sendAll(now);

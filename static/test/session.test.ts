@@ -204,6 +204,18 @@ test("session_expired fails all that were sent, once, and the next session start
   assert.equal(results(session), "", "a late reply of the expired session");
 });
 
+test("a session of another part that expired is followed by one with a lower number", () => {
+  const session = new Session();
+  session.status(status(1, 1, "h1"), 0);
+  session.opened(17_235_972, 0);
+  session.request(1, "a", LIMIT, 0);
+  session.replied(failure(1, "session_expired"), 0);
+  session.request(2, "b", LIMIT, 0);
+  session.drain();
+  session.opened(12, 0);
+  assert.equal(sent(session), "12:2/1");
+});
+
 test("what was never sent survives the session that expired", () => {
   const session = opened();
   session.request(1, "a", LIMIT, 0);

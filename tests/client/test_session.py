@@ -273,6 +273,18 @@ def test_an_expired_session_fails_what_was_sent_and_keeps_what_was_not() -> None
     assert not client.events(), "a late answer of the old session"
 
 
+def test_a_session_of_another_part_that_expired_is_followed_by_one_with_a_lower_number() -> None:
+    client = joined()
+    client.request("a", 0.0)
+    client.frames_to_send()
+    failure = frames.Failure(code="session_expired", message="Gone.")
+    client.receive(frames.Reply(serial=1, error=failure), 0.0)
+    client.request("b", 0.0)
+    client.frames_to_send()
+    client.receive(frames.Session(session=3), 0.0)
+    assert requests(client) == [(3, 2, 1, "b")]
+
+
 # --- messages, state, status ----------------------------------------------------------------
 
 
