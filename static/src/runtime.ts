@@ -359,10 +359,13 @@ export class Runtime {
     this.world.tell({ kind: "bridges", bridges: text });
   }
 
-  /** The bridge's laptop may have got another address: what phones open goes with it. */
+  /**
+   * The bridge's laptop may have got another address: what phones open goes with it. A bridge tells
+   * of itself first.
+   */
   private readdress({ bridges: [own] }: Status): void {
     const { welcome, via } = this.status.known;
-    if (!welcome?.join_url || isTab(via) || own?.node_id !== welcome.bridge) return;
+    if (!welcome?.join_url || isTab(via) || own === undefined) return;
     const { origin } = new URL(welcome.join_url);
     const [best] = own.urls;
     if (best === undefined || own.urls.includes(origin)) return;
