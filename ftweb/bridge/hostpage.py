@@ -27,19 +27,29 @@ FILES: Final[dict[str, str]] = {
 <p id="role" role="status" aria-live="polite"></p>
 <p>Open it at <a id="address" href="/">this address</a> on any device of this network.
 Keep this tab open: while it is, it can answer for the others.</p>
+<div id="code"></div>
 <p><ftweb-status></ftweb-status></p>
 </main>
 </body>
 </html>
 """,
-    "host.js": """import { connect } from "/ftweb/client.js";
+    "host.js": """import { connect, qrSvg } from "/ftweb/client.js";
 
 const element = (id) => document.getElementById(id);
-element("address").textContent = location.origin + "/";
+let shown = "";
+async function show(address) {
+  if (address === shown) return;
+  shown = address;
+  element("address").textContent = element("address").href = address;
+  const code = await qrSvg(address, "QR code of that address");
+  if (address === shown) element("code").replaceChildren(code);
+}
 try {
   const connection = await connect();
   element("name").textContent = document.title = connection.name;
   connection.onStatus((status) => {
+    // On the presenter's own machine this page is at an address that only that machine can open.
+    void show(new URL("/", connection.joinUrl || location.href).href);
     element("role").textContent = status.hosting
       ? "This tab is serving now."
       : status.ready
@@ -52,8 +62,12 @@ try {
 }
 """,
     "host.css": """:root { color-scheme: light dark; font: 1.1rem/1.5 system-ui, sans-serif; }
-main { max-width: 36rem; margin: 10vh auto; padding: 0 1.5rem; }
+main { max-width: 36rem; margin: min(10vh, 5rem) auto; padding: 0 1.5rem; }
+h1 { overflow-wrap: anywhere; }
 #role { font-size: 1.3rem; }
+#address { overflow-wrap: anywhere; }
+#code { width: min(16rem, 100%); }
+#code svg { display: block; width: 100%; height: auto; background: #fff; border-radius: 8px; }
 """,
 }
 """Name → content, below ``/ftweb/``."""

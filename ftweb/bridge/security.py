@@ -177,7 +177,9 @@ class Guard:
 
 _ALWAYS = (
     (b"x-content-type-options", b"nosniff"),
-    (b"referrer-policy", b"no-referrer"),
+    # Not "no-referrer": with that a browser posts a form with ``Origin: null``, also to where the
+    # page came from (Fetch, "append a request Origin header"), and rule 2 would refuse it.
+    (b"referrer-policy", b"same-origin"),
     (b"cross-origin-resource-policy", b"same-origin"),
 )
 

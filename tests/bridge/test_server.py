@@ -56,7 +56,7 @@ async def test_pages_and_runtime(bridge: Bridge) -> None:
     page = await bridge.get("/", accept_encoding="identity")
     assert (page.status_code, page.headers["cache-control"]) == (200, "no-cache")
     assert page.headers["x-content-type-options"] == "nosniff"
-    assert page.headers["referrer-policy"] == "no-referrer"
+    assert page.headers["referrer-policy"] == "same-origin"
     assert "script-src 'self'" in page.headers["content-security-policy"]
     assert "connect-src 'self' ws:;" in page.headers["content-security-policy"]
     assert "server" not in page.headers

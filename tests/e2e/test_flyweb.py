@@ -92,6 +92,28 @@ async def curl(classroom: Classroom, *words: str | Path, timeout: float = 60) ->
     return process.returncode, said.encode()
 
 
+async def test_a_person_sends_a_form(classroom: Classroom) -> None:
+    """As a browser does it, with the headers that it makes of the page's own."""
+    page = await classroom.phones[0].open(
+        f"http://{classroom.bridge.host.address}:{classroom.bridge.port}/"
+    )
+    async with page.expect_navigation():
+        await page.evaluate(
+            """() => {
+                const form = document.createElement("form");
+                form.method = "post";
+                form.action = "/form";
+                form.append(Object.assign(document.createElement("input"),
+                    { name: "note", value: "Bring a calculator" }));
+                document.body.append(form);
+                form.submit();
+            }"""
+        )
+    said = await page.inner_text("body")
+    assert said[::-1] == "note=Bring+a+calculator", said
+    await page.close()
+
+
 async def test_the_whole_table_through_pyodide(classroom: Classroom, direct: int) -> None:
     bridge = classroom.bridge
     other = outsider(classroom)
