@@ -6,24 +6,31 @@
    the result is the snapshot in which this bridge is the only voter.
 3. Log indexes go on some way after where they were: they number client sessions, and whoever
    begins another epoch from the same replica must not give the same numbers
-   (:mod:`ftweb.epochs`). If other bridges may hold a replica, all requests of the saved log go
+   (:mod:`ftweb.epochs`). If others may go on in the old epoch, all requests of the saved log go
    into the new epoch's journal (:mod:`ftweb.app.lineage`).
+4. Who may go on: other bridges, and also tabs by themselves, over data channels, if enough of the
+   voters are neither this bridge nor known to have left that epoch
+   (:class:`ftweb.app.lineage.Rest`). After REST_SECONDS without an entry nobody is counted on any
+   more.
 
 A bridge does this in :mod:`ftweb.bridge.bootstrap`, which says why nothing is lost by it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from ftweb.app import Machine, commands
+from ftweb.app.lineage import Rest
 from ftweb.core import Configuration, Entry, EntryKind, HardState, NodeId, Snapshot
-from ftweb.core.configuration import to_data
+from ftweb.core.configuration import from_data, to_data
 from ftweb.core.snapshot import build
 from ftweb.epochs import Fork, first_index
 from ftweb.errors import FtwebError, StorageError
+from ftweb.frames import Left
+from ftweb.limits import REST_SECONDS
 from ftweb.storage import Saved
 
 _FIRST_TERM = 1
@@ -50,8 +57,10 @@ def beginning(
     node_id: NodeId,
     at: float,
     new_machine: Callable[[], Machine] = Machine,
+    own: Collection[str] = (),
+    left: Iterable[Left] = (),
 ) -> Saved:
-    """What a new epoch begins with (rules 1 to 3). Changes nothing.
+    """What a new epoch begins with (rules 1 to 4). Changes nothing.
 
     Args:
         saved: the replica that it goes on from, if there is one.
@@ -60,6 +69,8 @@ def beginning(
         node_id: of its first and only voter.
         at: wall clock, milliseconds since 1970.
         new_machine: makes an empty state machine.
+        own: ids of nodes that this bridge was.
+        left: nodes that are known to have left an epoch.
 
     Raises:
         StorageError: the saved replica cannot be trusted.
@@ -75,8 +86,12 @@ def beginning(
         term, index = end_of(saved)
         base = first_index(index, epoch)
         machine.applied_index = base
+        rest: Rest | None = rest_of(saved, own=own, left=left)
+        if at - machine.clock > 1000 * REST_SECONDS:
+            machine.lineage.forget_rests()
+            rest = None
         machine.lineage.fork(
-            Fork(epoch=saved.epoch, term=term, index=index, base=base), genesis.bridge
+            Fork(epoch=saved.epoch, term=term, index=index, base=base), genesis.bridge, rest
         )
         snapshot = build(
             last_index=base,
@@ -134,6 +149,30 @@ def replayed(saved: Saved, machine: Machine) -> Machine:
             code="storage_untrusted",
         ) from error
     return machine
+
+
+def last_configurations(saved: Saved) -> list[Configuration]:
+    """The newest, and the one before: the newest may never be committed."""
+    found = [saved.snapshot.configuration] if saved.snapshot is not None else []
+    found += [
+        from_data(entry.data) for entry in saved.entries if entry.kind is EntryKind.CONFIGURATION
+    ]
+    return found[-2:]
+
+
+def rest_of(saved: Saved, *, own: Collection[str] = (), left: Iterable[Left] = ()) -> Rest:
+    """What is known of the epoch that was saved (rule 4)."""
+    term, index = end_of(saved)
+    rest = Rest(
+        epoch=saved.epoch,
+        term=term,
+        index=index,
+        voters=[voter for found in last_configurations(saved)[-1:] for voter in found.voters],
+        gone=list(own),
+    )
+    for one in left:
+        rest = rest.without(one)
+    return rest
 
 
 def end_of(saved: Saved) -> tuple[int, int]:

@@ -91,6 +91,11 @@ class Driver:
         """Take in a frame for this node; dealt with in the loop's next turn."""
         self.replica.receive(frame)
 
+    @property
+    def left(self) -> frames.Left | None:
+        """Where it left the epoch in which it was before."""
+        return self.replica.left
+
     def begin(self, beginning: Saved, *, node_id: NodeId | None = None) -> None:
         """Leave this epoch for another (see the replica's method)."""
         self.replica.begin(beginning, node_id=node_id)

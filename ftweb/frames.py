@@ -25,6 +25,7 @@ node_up / node_update client → bridge    a replica runs in this tab / changed
 node_down             client → bridge    it ended; with the request that it was stuck in
 directory             bridge → node      every node that is reachable now (for upkeep)
 lost                  bridge → node      that node has just gone: a hint, never a verdict
+enter                 bridge → node      which epoch is the present one here: leave a lower one
 forward               bridge → host      a request with its source, for (epoch, term) only
 raft                  node → node        consensus, relayed without being looked into
 signal                client → client    half of what opens a data channel between two tabs
@@ -262,25 +263,45 @@ class Status(_Frame, frozen=True, tag="status"):
 # --- nodes --------------------------------------------------------------------------------
 
 
-class Leads(msgspec.Struct, frozen=True, kw_only=True):
+class Leads(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A node's own word that it leads."""
 
     epoch: Count
     term: Count
+    history: Any = None
+    """A summary of its lineage (the meeting of two epochs)."""
+
+
+class Left(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A node has left an epoch for good: it has ended, or follows another one by now."""
+
+    node: Id
+    epoch: Count
+    term: Count
+    index: Count
+    """The last entry that it had of that epoch's log: it never accepted a later one."""
+    voters: list[Id] = []
+    """Of the last configuration in that log."""
 
 
 class NodeUp(_Frame, frozen=True, tag="node_up"):
     node_id: Id
     visible: bool
+    epoch: Count = 0
+    """In which it is; 0 for none yet."""
     leads: Leads | None = None
     """A bridge that does not take part (yet) hears nothing of a leader, and the leader nothing of
     the bridge: so this is said, and the leader gets the directory."""
+    left: Left | None = None
+    """Where it was before."""
 
 
 class NodeUpdate(_Frame, frozen=True, tag="node_update"):
     node_id: Id
     visible: bool
+    epoch: Count = 0
     leads: Leads | None = None
+    left: Left | None = None
 
 
 class RequestId(msgspec.Struct, frozen=True, kw_only=True):
@@ -294,6 +315,7 @@ class NodeDown(_Frame, frozen=True, tag="node_down"):
     reason: Literal["leaving", "stuck", "crashed"]
     request: RequestId | None = None
     """What its handler was running: never to be run again."""
+    left: Left | None = None
 
 
 class NodeInfo(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -318,10 +340,19 @@ class Directory(_Frame, frozen=True, tag="directory"):
     nodes: list[NodeInfo]
     epoch: Count = 0
     """Of the bridge that tells it: in another one, other bridges are there."""
+    left: list[Left] = []
+    """Nodes that were not heard of when the epoch began, as far as they have been since."""
 
 
 class Lost(_Frame, frozen=True, tag="lost"):
     node_id: Id
+
+
+class Enter(_Frame, frozen=True, tag="enter"):
+    """Which epoch is the present one at this bridge. A node of a lower one leaves that for good and
+    says so (``left``); what the leader sends it comes later, or never if it is not needed."""
+
+    epoch: Count
 
 
 class Told(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -455,6 +486,8 @@ class LinkState(_Frame, frozen=True, tag="link_state"):
     """The beginnings of the ids of the devices at it: to count each once."""
     history: Any = None
     """A summary of its lineage (the meeting of two epochs)."""
+    left: list[Left] = []
+    """See ``directory``."""
 
 
 class Routed(_Frame, frozen=True, tag="routed"):
@@ -470,6 +503,6 @@ type Frame = (
     Hello | Welcome | Error | Ping | Pong | Bye
     | OpenSession | Session | Request | Reply | Outcome | Message
     | State | Change | Resync | Status
-    | NodeUp | NodeUpdate | NodeDown | Directory | Lost | Forward | Raft | Signal
+    | NodeUp | NodeUpdate | NodeDown | Directory | Lost | Enter | Forward | Raft | Signal
     | LinkHello | LinkChallenge | LinkProof | LinkWelcome | LinkState | Routed
 )  # fmt: skip

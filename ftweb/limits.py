@@ -95,6 +95,17 @@ a bridge: years of lessons, and 20 kB in a snapshot."""
 KNOWN_BRIDGES: Final = 64
 """Bridges that ever belonged to one history: as many laptops as a school puts into one room."""
 
+RESTS: Final = 16
+"""Epochs that are remembered as ones in which voters may go on by themselves: one for each time
+that a bridge begins another without having heard them. The oldest is forgotten first."""
+
+REST_SECONDS: Final = 3600.0
+"""A bridge that comes back to a log without an entry for so long waits for nobody any more: the
+lesson is over, and its tabs are closed."""
+
+LEAVERS: Final = 256
+"""Nodes of which a relay remembers where they left an epoch: several times the members."""
+
 JOURNAL_CHARS: Final = 4 * 1024 * 1024
 """Requests of a provisional epoch kept for being run again, as JSON: 15,000 votes. It is part of
 every snapshot, so it must not outgrow the state. An epoch whose journal is full settles."""

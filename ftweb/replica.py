@@ -36,15 +36,13 @@ from ftweb import codec, frames
 from ftweb.app import Effect, Host, Machine, Server, commands
 from ftweb.core import Node, Settings
 from ftweb.core.types import (
-    DeviceId,
     Entry,
     EntryKind,
     NodeId,
-    NodeKind,
-    PeerInfo,
     Role,
 )
 from ftweb.errors import FrameError, FtwebError, NotLeaderError
+from ftweb.hearing import Hearing
 from ftweb.limits import CONNECTIONS
 from ftweb.storage import Saved, Storage
 
@@ -164,10 +162,9 @@ class Replica:
         self._failed = False
         self._paused = False
         self._compacted = 0
-        self._directory: list[frames.NodeInfo] = []
-        self._bridges: dict[str, bool] = {}
-        """The bridges in the directory, and whether they still replay."""
-        self._bridges_told: tuple[int, int, list[str], list[str]] | None = None
+        self._hearing = Hearing()
+        self.left: frames.Left | None = None
+        """Where this node left the epoch in which it was before."""
         self._take_up(storage.load() or Saved.nothing(epoch=0))
         self._view: tuple[object, ...] = ()
         self._status = self._current_status()
@@ -176,7 +173,7 @@ class Replica:
         """Be what was saved, and nothing of what this replica was before."""
         self.epoch = saved.epoch
         self.machine = self._new_machine()
-        self._bridges = {}
+        self._hearing.begin_anew()
         self._compacted = 0
         self.node = Node(
             node_id=self.node_id,
@@ -199,7 +196,7 @@ class Replica:
     # --- in -------------------------------------------------------------------------------
 
     def receive(self, frame: frames.Frame) -> None:
-        """Take in a frame for this node: ``raft``, ``directory``, ``lost`` or ``forward``.
+        """Take in a frame for this node: ``raft``, ``directory``, ``lost``, ``enter``, ``forward``.
 
         Never blocks; the frame is dealt with in the loop's next turn.
         """
@@ -233,6 +230,7 @@ class Replica:
             entries=beginning.entries,
         )
         self._stop_hosting()
+        self._note_left()
         self._inbox.clear()  # what is left of the old epoch would lead straight back there
         if node_id is not None:
             self.node_id = node_id
@@ -280,42 +278,37 @@ class Replica:
                     self._requests.append(frame)
                     self._work()
             case frames.Directory():
-                self._directory = frame.nodes
-                if frame.epoch == self.epoch:  # else it tells who was there before
-                    self._bridges = {i.bridge: i.replaying for i in frame.nodes if i.bridge}
+                self._hearing.directory(frame, epoch=self.epoch)
                 self._tell_peers()
+            case frames.Enter():
+                if 0 < self.epoch < frame.epoch:
+                    self._enter_epoch(frame.epoch)
             case frames.Lost():
                 self.node.lost(NodeId(frame.node_id), self._clock.monotonic())
             case _:
                 _log.warning("A %s frame is not for a node; dropped.", type(frame).__name__)
 
     def _tell_peers(self) -> None:
-        """Who may become a member: a bridge only once it is known to the history."""
-        known = self.machine.lineage.bridges
-        peers = [_peer(i) for i in self._directory if not i.bridge or i.bridge in known]
-        self.node.peers(peers, self._clock.monotonic())
+        self.node.peers(self._hearing.peers(self.machine.lineage), self._clock.monotonic())
 
     def _consider_bridges(self) -> bool:
-        """Of the leader: bring into the log which bridges are here. True if it proposed that."""
-        node, lineage, here = self.node, self.machine.lineage, self._bridges
-        if not here or node.role is not Role.LEADER:
+        """Of the leader: bring into the log who is here. True if it proposed that."""
+        node = self.node
+        if node.role is not Role.LEADER:
             return False
-        joined = [bridge for bridge in here if bridge not in lineage.bridges]
-        heard = [b for b, replaying in here.items() if b in lineage.unheard and not replaying]
-        told = (self.epoch, node.term, joined, heard)
-        if not (joined or heard) or told == self._bridges_told:
+        news = self._hearing.news(self.machine.lineage, epoch=self.epoch, term=node.term)
+        if news is None or node.transferring or not self._has_applied_own_term():
             return False
-        if node.transferring or not self._has_applied_own_term():
-            return False
+        joined, heard, left = news.joined, news.heard, news.left
         if self._host is not None and self._computed is None:
-            command = self._host.bridges(joined=joined, heard=heard)
+            command = self._host.bridges(joined=joined, heard=heard, left=left)
         elif self._server is None:
             at = max(int(self._clock.wall()), self.machine.clock)
-            command = commands.bridges(joined=joined, heard=heard, at=at)
+            command = commands.bridges(joined=joined, heard=heard, left=left, at=at)
         else:
             return False
-        self._bridges_told = told
-        self.node.propose(command, self._clock.monotonic())
+        self._hearing.proposed(news, epoch=self.epoch, term=node.term)
+        node.propose(command, self._clock.monotonic())
         return True
 
     def _take_message(self, frame: frames.Raft) -> None:
@@ -333,9 +326,26 @@ class Replica:
     def _enter_epoch(self, epoch: int) -> None:
         """Join a newer history from nothing: what this one held and did not pass on ends here."""
         self._stop_hosting()
+        self._note_left()
         self._storage.save(epoch=epoch)
         self._take_up(Saved.nothing(epoch=epoch))
         self._listener.restored()
+
+    def _note_left(self) -> None:
+        """This node will never accept anything in its epoch again."""
+        if self.epoch:
+            self.left = self.position()
+
+    def position(self) -> frames.Left:
+        """Where this node would leave its epoch now."""
+        node = self.node
+        return frames.Left(
+            node=self.node_id,
+            epoch=self.epoch,
+            term=node.last_term,
+            index=node.last_index,
+            voters=list(node.configuration.voters),
+        )
 
     def _drain(self) -> None:
         while (ready := self.node.ready()) is not None:
@@ -471,15 +481,3 @@ class Replica:
         if status != self._status:
             self._status = status
             self._listener.status(status)
-
-
-def _peer(info: frames.NodeInfo) -> PeerInfo:
-    return PeerInfo(
-        node_id=NodeId(info.node_id),
-        device_id=DeviceId(info.device_id),
-        kind=NodeKind(info.kind),
-        local=info.local,
-        visible=info.visible,
-        since=info.since,
-        rtt=info.rtt,
-    )

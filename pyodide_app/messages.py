@@ -7,7 +7,7 @@ Unknown fields are ignored, so that either side may say more than the other know
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -133,6 +133,18 @@ class Status(_Message, frozen=True, tag="status"):
     successors: list[str]
     hosting: bool
     quorum: bool
+    left: frames.Left | None = None
+    """Where the node left the epoch in which it was before."""
+    history: Any = None
+    """Of a leader: the summary of its lineage, for a bridge that was away."""
+
+
+class Position(_Message, frozen=True, tag="position"):
+    """The end of this node's log (:class:`ftweb.frames.Left`, should the node end). Told before
+    others hear that it has got so far: so whoever knows the last one told knows all that this node
+    has accepted."""
+
+    left: frames.Left
 
 
 class Begin(_Message, frozen=True, tag="begin"):
@@ -169,7 +181,7 @@ class WireClose(_Message, frozen=True, tag="wire_close"):
     code: int
 
 
-type Outgoing = WireOut | WireClose | Up | FrameOut | Status | Begin | End | Failed
+type Outgoing = WireOut | WireClose | Up | FrameOut | Status | Position | Begin | End | Failed
 
 _ENCODER: Final = msgspec.json.Encoder()
 _INCOMING: Final[msgspec.json.Decoder[Incoming]] = msgspec.json.Decoder(Incoming.__value__)

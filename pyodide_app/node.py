@@ -8,7 +8,9 @@
    no bridge left tabs join here, over data channels: :mod:`pyodide_app.relay` serves them.
 4. An app that answers HTTP does so over a socket of its own (:mod:`ftweb.flyweb.port`), which this
    node has while it is a member.
-5. The net worker is told before and after each handler runs. It can end this worker when a
+5. Where its log ends is told before anybody hears of it: when the page goes, nothing more can be
+   asked, and a bridge may have to know what this node had accepted (:mod:`ftweb.beginning`).
+6. The net worker is told before and after each handler runs. It can end this worker when a
    handler does not come back; nothing in here could.
 """
 
@@ -17,7 +19,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Any, Final
+
+import msgspec
 
 from ftweb import codec, frames
 from ftweb.app import Effect, Server
@@ -130,6 +134,7 @@ class TabNode:
             on_end=self._end,
         )
         self._whereabouts = self._driver.whereabouts = Whereabouts(self._driver.receive_directory)
+        self._position = (0, 0, 0)
         self._task: asyncio.Task[None] | None = None
         self._port: HttpPort | None = None
         self._serving: asyncio.Task[None] | None = None
@@ -261,10 +266,31 @@ class TabNode:
                 successors=list(status.successors),
                 hosting=status.hosting,
                 quorum=status.quorum,
+                left=self._driver.left,
+                history=self._history(status) if status.role is Role.LEADER else None,
+            )
+        )
+
+    def _history(self, status: NodeStatus) -> Any:
+        driver = self._driver
+        return msgspec.to_builtins(
+            driver.machine.lineage.summary(
+                bridge=driver.node_id,
+                epoch=status.epoch,
+                term=driver.node.last_term,
+                index=driver.node.last_index,
+                applied=driver.node.applied_index,
+                quorum=status.quorum,
             )
         )
 
     def _send(self, frame: frames.Frame) -> None:
+        if isinstance(frame, frames.Raft):
+            driver = self._driver
+            position = (driver.epoch, driver.node.last_term, driver.node.last_index)
+            if position != self._position:
+                self._position = position
+                self._tell(messages.Position(left=driver.replica.position()))
         self._tell(messages.FrameOut(text=codec.encode(frame)))
 
     def _begin(self, forward: frames.Forward) -> None:

@@ -17,7 +17,7 @@ LAYERS: list[tuple[str, ...]] = [
     ("ftweb.codec",),
     ("ftweb.app",),
     ("ftweb.storage",),
-    ("ftweb.beginning",),
+    ("ftweb.beginning", "ftweb.hearing"),
     ("ftweb.replica",),
     ("ftweb.driver", "ftweb.transports", "ftweb"),
     ("ftweb.flyweb",),

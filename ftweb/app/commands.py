@@ -24,7 +24,7 @@ import msgspec
 from ftweb.app import patch, payload
 from ftweb.core.types import Json
 from ftweb.errors import FrameError, LimitError
-from ftweb.frames import Count, Failure, Id
+from ftweb.frames import Count, Failure, Id, Left
 from ftweb.limits import COMMAND_BYTES, ID_CHARS
 
 BriefId = Annotated[str, msgspec.Meta(max_length=ID_CHARS)]
@@ -85,6 +85,8 @@ class Bridges(_Command, frozen=True, kw_only=True, tag="bridges"):
     """Bridges that become part of this history: their replicas may be counted on from now on."""
     heard: list[Id] = []
     """Bridges that had not been heard when the epoch began, and have nothing more to add."""
+    left: list[Left] = []
+    """Voters of an epoch before that have left it: they take part in nothing there any more."""
 
 
 type Command = Genesis | Open | Request | Bridges
@@ -128,9 +130,11 @@ def open_session(*, client_id: str, at: float) -> dict[str, Any]:
     return _build(Open(client_id=client_id, at=int(at)))
 
 
-def bridges(*, joined: Sequence[str], heard: Sequence[str], at: float) -> dict[str, Any]:
-    """Bridges that become part of the history, or have been heard of again."""
-    return _build(Bridges(joined=list(joined), heard=list(heard), at=int(at)))
+def bridges(
+    *, joined: Sequence[str], heard: Sequence[str], left: Sequence[Left] = (), at: float
+) -> dict[str, Any]:
+    """Bridges that become part of the history, or have been heard of again; voters likewise."""
+    return _build(Bridges(joined=list(joined), heard=list(heard), left=list(left), at=int(at)))
 
 
 def request(

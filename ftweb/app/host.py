@@ -38,7 +38,7 @@ from ftweb.app.sessions import ACKNOWLEDGED, EXPIRED, Kept, Standing
 from ftweb.app.transaction import CURRENT, Transaction
 from ftweb.core.types import Index, Json
 from ftweb.errors import CODES, FtwebError, LimitError, Refusal
-from ftweb.frames import Failure, Forward
+from ftweb.frames import Failure, Forward, Left
 from ftweb.limits import COMMAND_BYTES, HANDLER_SECONDS, ID_CHARS, STATE_BYTES
 
 _log = logging.getLogger(__name__)
@@ -165,13 +165,15 @@ class Host:
         assert self._sessions.to_json() == self._machine.sessions.to_json(), "sessions differ"
         assert self._bytes >= len(committed), "the bound of the state's size is too low"
 
-    def bridges(self, *, joined: Sequence[str], heard: Sequence[str]) -> dict[str, Any]:
-        """The command by which bridges enter the history, or are heard of again; propose it at
-        once."""
+    def bridges(
+        self, *, joined: Sequence[str], heard: Sequence[str], left: Sequence[Left] = ()
+    ) -> dict[str, Any]:
+        """The command by which bridges enter the history, or are heard of again, as voters are;
+        propose it at once."""
         at = self._stamp()
         self._sessions.advance(at)
         self._pending.append(_Pending(kind="bridges", client_id=None))
-        return commands.bridges(joined=joined, heard=heard, at=at)
+        return commands.bridges(joined=joined, heard=heard, left=left, at=at)
 
     # --- sessions -----------------------------------------------------------------------------
 

@@ -90,7 +90,7 @@ class Machine:
                 effects = self._request(index, command)
             case commands.Bridges():
                 self.sessions.advance(command.at)
-                self.lineage.heard(command.joined, command.heard)
+                self.lineage.heard(command.joined, command.heard, command.left)
                 effects = []
         self.applied_index = index
         return effects

@@ -8,7 +8,8 @@
 3. The same happens to a running bridge whose quorum is gone for good, if the app wants to go on
    (:mod:`ftweb.bridge.continuing`).
 4. Epochs only rise, also when a replica was lost or set aside: the last one is kept in a file of
-   its own beside it.
+   its own beside it. So are the ids of the last nodes that this bridge was: voters by these names
+   are nobody who may go on without it.
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ from __future__ import annotations
 import logging
 import secrets
 import time
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from ftweb.beginning import Genesis, beginning
 from ftweb.bridge.config import BridgeConfig
@@ -26,11 +28,15 @@ from ftweb.core import NodeId
 from ftweb.epochs import SALTS
 from ftweb.epochs import next_epoch as number_after
 from ftweb.errors import StorageError
+from ftweb.frames import Left
 from ftweb.storage import Saved
 
 _log = logging.getLogger(__name__)
 
 EPOCH_FILE = "epoch"
+NODES_FILE = "nodes"
+OWN_NODES: Final = 16
+"""Ids kept: more than there are starts while one of them is still a voter."""
 
 
 def begin_epoch(storage: SqliteStorage, genesis: Genesis, *, data_dir: Path) -> NodeId:
@@ -48,7 +54,7 @@ def begin_epoch(storage: SqliteStorage, genesis: Genesis, *, data_dir: Path) -> 
         StorageError: the saved replica cannot be trusted, or the new one cannot be saved.
         LimitError: the initial state is too large.
     """
-    node_id = NodeId(secrets.token_hex(16))
+    node_id = new_node_id(data_dir)
     first = next_epoch(storage, genesis, data_dir=data_dir, node_id=node_id)
     storage.save(
         epoch=first.epoch,
@@ -59,10 +65,38 @@ def begin_epoch(storage: SqliteStorage, genesis: Genesis, *, data_dir: Path) -> 
     return node_id
 
 
+def new_node_id(data_dir: Path) -> NodeId:
+    """128 random bits: a node's id is never used again.
+
+    Raises:
+        StorageError: it cannot be kept.
+    """
+    node_id = NodeId(secrets.token_hex(16))
+    _keep(data_dir, NODES_FILE, "\n".join([*own_nodes(data_dir), node_id][-OWN_NODES:]))
+    return node_id
+
+
+def own_nodes(data_dir: Path) -> list[str]:
+    """Ids of the last nodes that the bridge of this directory was."""
+    return _read(data_dir, NODES_FILE).split()
+
+
 def next_epoch(
-    storage: SqliteStorage, genesis: Genesis, *, data_dir: Path, node_id: NodeId
+    storage: SqliteStorage,
+    genesis: Genesis,
+    *,
+    data_dir: Path,
+    node_id: NodeId,
+    left: Iterable[Left] = (),
 ) -> Saved:
     """What the next epoch would begin with; its number is used up, nothing else changes.
+
+    Args:
+        storage: what was saved is taken up.
+        genesis: the app as it is now.
+        data_dir: where the last epoch is kept.
+        node_id: of its first voter.
+        left: nodes that are known to have left an epoch.
 
     Raises:
         StorageError: the saved replica cannot be trusted.
@@ -71,8 +105,16 @@ def next_epoch(
     saved = storage.load()
     before = max(saved.epoch if saved else 0, _last_epoch(data_dir))
     epoch = number_after(before, secrets.randbelow(SALTS))
-    _keep_epoch(data_dir, epoch)
-    return beginning(saved, genesis, epoch=epoch, node_id=node_id, at=time.time() * 1000)
+    _keep(data_dir, EPOCH_FILE, str(epoch))
+    return beginning(
+        saved,
+        genesis,
+        epoch=epoch,
+        node_id=node_id,
+        at=time.time() * 1000,
+        own=own_nodes(data_dir),
+        left=left,
+    )
 
 
 def tell_of_saved(state: Any, config: BridgeConfig) -> None:
@@ -92,18 +134,22 @@ def tell_of_saved(state: Any, config: BridgeConfig) -> None:
 
 
 def _last_epoch(data_dir: Path) -> int:
-    try:
-        text = (data_dir / EPOCH_FILE).read_text(encoding="ascii").strip()
-    except (OSError, UnicodeDecodeError):
-        return 0
+    text = _read(data_dir, EPOCH_FILE)
     return int(text) if text.isdigit() and len(text) < 16 else 0
 
 
-def _keep_epoch(data_dir: Path, epoch: int) -> None:
-    path = data_dir / EPOCH_FILE
-    temporary = path.with_name(f".{EPOCH_FILE}.{secrets.token_hex(4)}")
+def _read(data_dir: Path, name: str) -> str:
     try:
-        temporary.write_text(f"{epoch}\n", encoding="ascii")
+        return (data_dir / name).read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError):
+        return ""
+
+
+def _keep(data_dir: Path, name: str, text: str) -> None:
+    path = data_dir / name
+    temporary = path.with_name(f".{name}.{secrets.token_hex(4)}")
+    try:
+        temporary.write_text(f"{text}\n", encoding="ascii")
         temporary.replace(path)
     except OSError as error:
         raise StorageError(

@@ -9,8 +9,10 @@ the bridge's storage, so a new epoch begun from there would compete with theirs.
 2. Tabs look for bridges where they were known. A host that finds this one has it listed, upkeep
    makes it a member, and it gets what it lacks like any follower: the epoch goes on, and what
    happened meanwhile is in its storage.
-3. If nobody who hosts has been heard of after LISTEN_SECONDS, there is no such group (or it cannot
-   reach us, and will settle it by :mod:`ftweb.bridge.meeting`): a new epoch begins, as ever.
+3. If nobody who hosts has been heard of after LISTEN_SECONDS, a new epoch begins, as ever. There
+   may still be such a group that cannot reach us: the epoch is provisional until enough of those
+   voters have been heard (:mod:`ftweb.beginning`), and when the group comes after all, the two
+   epochs meet (:mod:`ftweb.relay.meeting`).
 """
 
 from __future__ import annotations
@@ -18,9 +20,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from ftweb.beginning import last_configurations
 from ftweb.bridge.storage import SqliteStorage
-from ftweb.core import Configuration, EntryKind, HardState
-from ftweb.core.configuration import from_data
+from ftweb.core import HardState
 from ftweb.limits import LISTEN_SECONDS
 from ftweb.storage import Saved
 
@@ -29,14 +31,7 @@ def may_live_on(saved: Saved | None) -> bool:
     """Whether a group may have gone on without the bridge that saved this (rule 1)."""
     if saved is None:
         return False
-    configurations: list[Configuration] = []
-    if saved.snapshot is not None:
-        configurations.append(saved.snapshot.configuration)
-    configurations += [
-        from_data(entry.data) for entry in saved.entries if entry.kind is EntryKind.CONFIGURATION
-    ]
-    # The last may not be committed: then the one before it counts.
-    return any(len(configuration.voters) > 1 for configuration in configurations[-2:])
+    return any(len(configuration.voters) > 1 for configuration in last_configurations(saved))
 
 
 def take_up(storage: SqliteStorage, saved: Saved) -> None:

@@ -16,7 +16,6 @@ import contextlib
 import dataclasses
 import logging
 import random
-import secrets
 import signal
 import socket
 import time
@@ -28,11 +27,17 @@ from typing import Any
 from starlette.applications import Starlette
 from starlette.routing import Mount, Route, WebSocketRoute
 
-from ftweb.beginning import Genesis
+from ftweb.beginning import Genesis, rest_of
 from ftweb.bridge import health, hostpage
 from ftweb.bridge.addresses import shown_addresses, url
 from ftweb.bridge.assets import Assets, find_runtime
-from ftweb.bridge.bootstrap import begin_epoch, next_epoch, tell_of_saved
+from ftweb.bridge.bootstrap import (
+    begin_epoch,
+    new_node_id,
+    next_epoch,
+    own_nodes,
+    tell_of_saved,
+)
 from ftweb.bridge.bundle import Bundle, make_bundle
 from ftweb.bridge.channels import Channels
 from ftweb.bridge.config import BridgeConfig
@@ -60,7 +65,7 @@ from ftweb.relay.connection import Registry
 from ftweb.relay.here import Here, Hosting
 from ftweb.relay.meeting import Meeting
 from ftweb.relay.relay import Relay
-from ftweb.storage import Switching
+from ftweb.storage import Saved, Switching
 
 _log = logging.getLogger(__name__)
 
@@ -126,9 +131,9 @@ async def serve(
         saved = storage.load()
         returns = saved is not None and may_live_on(saved)
         if config.app_dir is None and saved is None:
-            node_id = new_node_id()  # joins whatever epoch the others have
+            node_id = new_node_id(config.data_dir)  # joins whatever epoch the others have
         elif saved is not None and returns:
-            node_id = new_node_id()
+            node_id = new_node_id(config.data_dir)
             take_up(storage, saved)
         else:
             node_id = begin_epoch(storage, genesis, data_dir=config.data_dir)
@@ -143,14 +148,10 @@ async def serve(
             genesis=genesis,
             returns=returns,
             resumes=saved is not None and not returns and config.app_dir is not None,
+            before=saved,
         )
         _raise_descriptor_limit()
         await bridge.run(listener, on_ready, on_moved)
-
-
-def new_node_id() -> NodeId:
-    """128 random bits: a node's id is never used again."""
-    return NodeId(secrets.token_hex(16))
 
 
 class _Bridge:
@@ -168,6 +169,7 @@ class _Bridge:
         genesis: Genesis,
         returns: bool,
         resumes: bool,
+        before: Saved | None,
     ) -> None:
         loop = asyncio.get_running_loop()
         self._genesis = genesis
@@ -232,14 +234,17 @@ class _Bridge:
             own_addresses=lambda: shown_addresses(config.host),
         )
         self._relay.attach(self._driver)
+        if before is not None:
+            earlier = [one for one in own_nodes(config.data_dir) if one != node_id]
+            self._relay.leavers.ended(earlier, rest_of(before))
         self._meeting = Meeting(
             bridge=config.bridge_id,
             storage=switching,
             replica=self._driver,
             relay=self._relay,
             loop=loop,
-            begin=lambda: self._begin_epoch(new_node_id()),
-            new_node_id=new_node_id,
+            begin=lambda: self._begin_epoch(self._new_node_id()),
+            new_node_id=self._new_node_id,
             keep_aside=storage.keep_aside,
             on_quorum=self._on_quorum,
         )
@@ -382,7 +387,7 @@ class _Bridge:
     def _begin_anew(self) -> None:
         """No group has gone on while this bridge was away."""
         try:
-            self._begin_epoch(new_node_id())
+            self._begin_epoch(self._new_node_id())
         except FtwebError as error:
             _log.error("No new epoch could begin: %s", error)
 
@@ -393,11 +398,18 @@ class _Bridge:
         except FtwebError as error:
             _log.error("No new epoch could begin: %s", error)
 
+    def _new_node_id(self) -> NodeId:
+        return new_node_id(self._config.data_dir)
+
     def _begin_epoch(self, node_id: NodeId) -> None:
         if self._replica_ended or self._driver.status.failed:
             return
         beginning = next_epoch(
-            self._storage, self._genesis, data_dir=self._config.data_dir, node_id=node_id
+            self._storage,
+            self._genesis,
+            data_dir=self._config.data_dir,
+            node_id=node_id,
+            left=self._relay.leavers.said,
         )
         self._driver.begin(beginning, node_id=node_id)
 

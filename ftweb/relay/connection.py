@@ -61,6 +61,8 @@ class NodeHere:
     node_id: str
     visible: bool
     since: float
+    epoch: int = 0
+    """In which it said to be; 0 for none, or if it does not say."""
     leads: Leads | None = None
     """It says so; the bridge's own replica may not know it."""
 

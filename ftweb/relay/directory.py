@@ -56,6 +56,7 @@ class NodeDirectory:
         elsewhere: gives the nodes behind other bridges.
         epoch: gives the present one.
         replaying: whether this bridge still repeats requests of an epoch that it has given up.
+        left: gives those of whom the leader has to know that they have left an epoch.
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class NodeDirectory:
         elsewhere: Callable[[], Iterable[frames.NodeInfo]] = tuple,
         replaying: Callable[[], bool] = lambda: False,
         epoch: Callable[[], int] = lambda: 0,
+        left: Callable[[], list[frames.Left]] = list,
     ) -> None:
         self._node_id = node_id
         self._device_id = device_id
@@ -82,6 +84,7 @@ class NodeDirectory:
         self._elsewhere = elsewhere
         self._replaying = replaying
         self._epoch = epoch
+        self._left = left
         self._started_at = loop.time()
         self._timer: asyncio.TimerHandle | None = None
         self._sent_at = float("-inf")
@@ -145,7 +148,7 @@ class NodeDirectory:
         here = self._here()
         known = {info.node_id for info in here}
         elsewhere = [info for info in self._elsewhere() if info.node_id not in known]
-        directory = frames.Directory(nodes=here + elsewhere, epoch=self._epoch())
+        directory = frames.Directory(nodes=here + elsewhere, epoch=self._epoch(), left=self._left())
         self._to_own_node(directory)
         leader = self._leader()
         if leader is not None:

@@ -2,7 +2,9 @@
 
 Bridges that were apart may have gone on in epochs of their own. When they can reach one another
 again, each judges by itself what it has to do (:func:`ftweb.epochs.judge`); nothing needs to be
-agreed on. A bridge whose epoch does not stay goes through these steps:
+agreed on. The same goes for tabs that went on without a bridge: the one that hosts looks for
+bridges, and tells of its history when it has found one. A bridge whose epoch does not stay goes
+through these steps:
 
 1. *Leave.* Its replica becomes a newcomer's in the other epoch, with a new node id: the old one
    had voted elsewhere. What the newcomer saves is held in memory; on disk the old replica stands
@@ -73,8 +75,9 @@ class Replicated(Protocol):
 class Relaying(Protocol):
     """What the relay does for a meeting (:class:`ftweb.relay.relay.Relay`)."""
 
-    def others(self) -> list[frames.LinkState]:
-        """What the other bridges that can be reached told last, nearest first."""
+    def histories(self) -> Sequence[object]:
+        """What is known of other histories: told by the other bridges that can be reached, nearest
+        first, and by tabs here that lead. What does not say anything yet is in it, too."""
 
     def has_quorum(self) -> bool:
         """A majority of the voters can be reached."""
@@ -89,7 +92,8 @@ class Relaying(Protocol):
         """What this bridge tells the others has changed."""
 
     def replace_nodes(self) -> None:
-        """The nodes in tabs cannot follow: new ones are needed."""
+        """The nodes in tabs cannot follow, but for those that are there already: new ones are
+        needed."""
 
     def release(self) -> None:
         """Requests that were held back may go."""
@@ -200,9 +204,9 @@ class Meeting:
 
     def _others(self) -> list[Summary]:
         found = []
-        for state in self._relay.others():
+        for history in self._relay.histories():
             try:
-                found.append(msgspec.convert(state.history, Summary))
+                found.append(msgspec.convert(history, Summary))
             except msgspec.ValidationError:
                 continue  # it tells nothing yet
         return found
@@ -270,15 +274,15 @@ class Meeting:
         lineage = self._replica.machine.lineage
         if judge(mine, goal) is Verdict.ASIDE:
             _log.warning(
-                "Another bridge went on without this one, and this one's requests cannot be run"
-                " again there: what was saved here is kept aside."
+                "Others went on without this bridge, and its requests cannot be run again there:"
+                " what was saved here is kept aside."
             )
             try:
                 self._keep_aside()
             except StorageError as error:
                 _log.error("%s This bridge stays apart.", error.message)
                 return
-        _log.info("Joining the epoch of bridge %s; %d requests to replay.", goal.bridge,
+        _log.info("Joining the epoch of %s; %d requests to replay.", goal.bridge,
                   len(self._pending) + len(lineage.journal))  # fmt: skip
         self._pending.extend(lineage.journal)
         self._count()
@@ -326,7 +330,7 @@ class Meeting:
             self._relay.release()
 
     def _go_back(self) -> None:
-        _log.warning("The other bridge is gone again; going on from what was here before.")
+        _log.warning("The others are gone again; going on from what was here before.")
         self._storage.give_up()
         self._goal = None
         # What the own epoch's journal holds is not pending any more: it is in the machine again.

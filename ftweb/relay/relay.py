@@ -26,14 +26,16 @@ from ftweb import codec, frames
 from ftweb.app import Effect, Replied
 from ftweb.core import NodeId
 from ftweb.driver import Driver, NodeStatus
-from ftweb.errors import CODES, FrameError
+from ftweb.errors import FrameError
 from ftweb.relay import signaling
-from ftweb.relay.connection import Connection, NodeHere, Registry
+from ftweb.relay.connection import Connection, Registry
 from ftweb.relay.directory import NodeDirectory
 from ftweb.relay.evening import Evening
 from ftweb.relay.here import DEVICE_CHARS, Here, Hosting, bridges, participants, welcome
+from ftweb.relay.leavers import Leavers
 from ftweb.relay.links import Links
 from ftweb.relay.meeting import Meeting
+from ftweb.relay.nodes import Nodes
 from ftweb.relay.requests import Requests
 from ftweb.relay.routes import Remote
 from ftweb.relay.stream import Stream
@@ -82,6 +84,10 @@ class Relay:
             send=self._send_to,
             holds=lambda client: self._meeting is not None and self._meeting.holds(client),
         )
+        self.leavers = Leavers(
+            wants=lambda left: self._driver.machine.lineage.wants(left),
+            elsewhere=lambda: (one for state in self.others() for one in state.left),
+        )
         self._directory = NodeDirectory(
             node_id=lambda: self.node_id,
             device_id=here.device_id,
@@ -93,6 +99,21 @@ class Relay:
             elsewhere=lambda: self.links.routes.known_in(self._driver.epoch),
             epoch=lambda: self._driver.epoch,
             replaying=lambda: self._meeting is not None and self._meeting.replaying,
+            left=self.leavers.wanted,
+        )
+        self._nodes = Nodes(
+            registry=registry,
+            loop=loop,
+            links=self.links,
+            directory=self._directory,
+            leavers=self.leavers,
+            requests=self._requests,
+            own=lambda: self.node_id,
+            epoch=lambda: self._driver.epoch,
+            members=lambda: (*self._driver.status.voters, *self._driver.status.successors),
+            enters=bool(here.bridge),
+            changed=self._tell_hosting,
+            leads=self._notice,
         )
         self.evening = Evening(
             registry=registry, own=here.bridge, loop=loop, links=self.links, members=self._members
@@ -136,7 +157,7 @@ class Relay:
         if node is not None:
             if connection.leaving:
                 self.links.broadcast(frames.NodeDown(node_id=node.node_id, reason="leaving"))
-            self._node_gone(node.node_id, died=not connection.leaving)
+            self._nodes.gone(node.node_id, died=not connection.leaving)
         self._tell_hosting()
         self.links.tell()
 
@@ -157,11 +178,11 @@ class Relay:
             case frames.Resync():
                 self._stream.resync(connection)
             case frames.NodeUp():
-                self._node_up(connection, frame)
+                self._nodes.up(connection, frame)
             case frames.NodeUpdate():
-                self._node_update(connection, frame)
+                self._nodes.update(connection, frame)
             case frames.NodeDown():
-                self._node_down(connection, frame)
+                self._nodes.down(connection, frame)
             case frames.Signal():
                 signaling.route(frame, connection, self._registry, self.links)
             case frames.Bye():
@@ -192,8 +213,9 @@ class Relay:
     def _from_node(self, connection: Connection, frame: frames.Raft, text: str) -> None:
         node = connection.node
         if frame.epoch != self._driver.epoch:
-            if frame.epoch > self._driver.epoch and node is not None:
-                self._replace(connection, node)  # it cannot go back to this epoch
+            leads = node is not None and node.leads and node.leads.epoch == frame.epoch
+            if frame.epoch > self._driver.epoch and node is not None and not leads:
+                self._nodes.replace(connection, node)  # it cannot go back to this epoch
             return  # fenced: from a history that has been replaced
         if node is None or node.node_id != frame.sender:
             raise FrameError("A node may send consensus frames only after its node_up, as itself.")
@@ -226,8 +248,14 @@ class Relay:
         meeting.notice()
 
     def others(self) -> list[frames.LinkState]:
-        """See :class:`ftweb.relay.meeting.Relaying`."""
+        """What the other bridges that can be reached told last, nearest first."""
         return self.links.routes.bridges
+
+    def histories(self) -> list[object]:
+        """See :class:`ftweb.relay.meeting.Relaying`."""
+        leading = [c.node.leads for c in self._registry.nodes() if c.node and c.node.leads]
+        of_tabs = [leads.history for leads in leading if leads.history is not None]
+        return [*(state.history for state in self.others()), *of_tabs]
 
     def has_quorum(self) -> bool:
         """See :class:`ftweb.relay.meeting.Relaying`."""
@@ -239,17 +267,7 @@ class Relay:
 
     def replace_nodes(self) -> None:
         """See :class:`ftweb.relay.meeting.Relaying`."""
-        for connection in self._registry.nodes():
-            if connection.node is not None:
-                self._replace(connection, connection.node)
-
-    def _replace(self, connection: Connection, node: NodeHere) -> None:
-        self._registry.remove_node(connection)
-        self.links.routes.released_here(node.node_id)
-        connection.renewing = True
-        over = frames.Error(code="epoch_over", message=CODES["epoch_over"], fatal=False)
-        connection.send(over)
-        self._nodes_changed(at_once=True)
+        self._nodes.replace_all()
 
     def release(self) -> None:
         """See :class:`ftweb.relay.meeting.Relaying`."""
@@ -276,6 +294,7 @@ class Relay:
             clients=len(self._registry),
             devices=sorted(device[:DEVICE_CHARS] for device in self._registry.devices),
             history=None if self._meeting is None else self._meeting.history(),
+            left=self.leavers.told(),
         )
 
     def clock(self) -> float:
@@ -311,7 +330,7 @@ class Relay:
         """See :class:`ftweb.relay.links.Listener`."""
         for node_id, died in nodes.items():
             if self._registry.with_node(node_id) is None:  # else it has come over to us
-                self._node_gone(node_id, died=died)
+                self._nodes.gone(node_id, died=died)
 
     def moved(self, node_id: str) -> None:
         """See :class:`ftweb.relay.links.Listener`."""
@@ -320,7 +339,7 @@ class Relay:
             return  # another client's claim to it counts for nothing
         self._registry.remove_node(connection)
         self.links.routes.released_here(node_id)
-        self._nodes_changed(at_once=True)
+        self._nodes.told(at_once=True)
 
     def changed(self) -> None:
         """See :class:`ftweb.relay.links.Listener`."""
@@ -339,75 +358,14 @@ class Relay:
 
     def tell(self) -> None:
         """See :class:`ftweb.relay.meeting.Relaying`."""
-        self._nodes_changed(at_once=True)
+        self._nodes.told(at_once=True)
 
     # --- nodes --------------------------------------------------------------------------------
-
-    def _node_up(self, connection: Connection, frame: frames.NodeUp) -> None:
-        before = connection.node
-        if before is not None and before.node_id == frame.node_id:
-            before.visible, before.leads = frame.visible, frame.leads
-            self._nodes_changed()
-            return
-        connection.brings_one(self._loop.time())
-        if before is not None:
-            self._registry.remove_node(connection)
-            self._node_gone(before.node_id, died=True)
-        node = NodeHere(
-            node_id=frame.node_id,
-            visible=frame.visible,
-            since=self._directory.now(),
-            leads=frame.leads,
-        )
-        taken = frame.node_id == self.node_id
-        taken |= self.links.routes.is_of_another(frame.node_id, connection.client_id)
-        if taken or not self._registry.add_node(connection, node):
-            raise FrameError("That node id is taken; mint a new one.", code="node_id_in_use")
-        connection.renewing = False
-        self.links.routes.claimed_here(frame.node_id)
-        self._nodes_changed(at_once=True)
-        self._directory.came(connection)
-        self._tell_hosting()
-
-    def _nodes_changed(self, *, at_once: bool = False) -> None:
-        self._directory.changed()
-        self.links.tell(at_once=at_once)
-
-    def _node_update(self, connection: Connection, frame: frames.NodeUpdate) -> None:
-        node = connection.node
-        if node is None and connection.renewing:
-            return
-        if node is None or node.node_id != frame.node_id:
-            raise FrameError("node_update names a node that is not behind this socket.")
-        if (node.visible, node.leads) != (frame.visible, frame.leads):
-            node.visible, node.leads = frame.visible, frame.leads
-            self._nodes_changed()
-
-    def _node_down(self, connection: Connection, frame: frames.NodeDown) -> None:
-        node = connection.node
-        if node is None or node.node_id != frame.node_id:
-            return  # it had gone already
-        self.links.broadcast(frame)
-        stuck_in = frame.request
-        if stuck_in is not None:
-            self._requests.stuck(stuck_in, node.node_id)
-        self._registry.remove_node(connection)
-        self._node_gone(node.node_id, died=stuck_in is None and frame.reason != "leaving")
-        self._tell_hosting()
-
-    def _node_gone(self, node_id: str, *, died: bool) -> None:
-        if died:
-            self._requests.inflight.died(node_id)
-        self.links.routes.released_here(node_id)
-        status = self._driver.status
-        # A dict, not a set: those are told in the same order whatever strings hash to.
-        self._directory.lost(node_id, dict.fromkeys((*status.voters, *status.successors)))
-        self.links.tell(at_once=True)
 
     def move(self, *, urls: tuple[str, ...], join_url: str) -> None:
         """This machine has other addresses now: tell pages and bridges."""
         self._here = dataclasses.replace(self._here, urls=urls, join_url=join_url)
-        self._nodes_changed(at_once=True)
+        self._nodes.told(at_once=True)
         self._tell_hosting()
 
     @property
@@ -436,15 +394,19 @@ class Relay:
     def restored(self) -> None:
         """See :class:`ftweb.driver.Listener`."""
         self._stream.restored(self._driver.epoch, self._driver.machine)
+        left = self._driver.left
+        if left is not None:
+            self.leavers.note(left.node, left)
         self._tell_hosting()
-        self._nodes_changed(at_once=True)  # a new epoch may have come with a new node
+        self._nodes.told(at_once=True)  # a new epoch may have come with a new node
+        self._nodes.entered()
 
     def status(self, status: NodeStatus) -> None:
         """See :class:`ftweb.driver.Listener`."""
         leader = (status.epoch, status.term, status.leader_id)
         if leader != self._leader:
             self._leader = leader
-            self._nodes_changed()  # another epoch, other members
+            self._nodes.told()  # another epoch, other members
         self._tell_hosting()
 
     def _tell_hosting(self) -> None:

@@ -19,6 +19,7 @@ from typing import Any, Final, cast
 
 from ftweb.app import Effect, Replied
 from ftweb.app.effects import Changed
+from ftweb.app.lineage import Lineage
 from ftweb.app.sessions import Sessions
 from ftweb.beginning import Genesis
 from ftweb.client.events import Replied as Told
@@ -149,6 +150,7 @@ class Phone(Page):
 
     def _renew(self) -> None:
         assert self.node is not None
+        self._say_down()
         node, self.node = self.node, None
         node.replica._failed = True  # its worker is ended
         node.replica._tell_status()
@@ -364,7 +366,7 @@ class Hall:
             replica = station.node.replica
             if station.meeting.replaying or replica.status.failed:
                 return False
-            if replica.machine.lineage.provisional:
+            if not self._is_firm(replica.machine.lineage):
                 return False
         if any(page.session.pending or not page.session.connected for page in self._alive()):
             return False
@@ -373,6 +375,12 @@ class Hall:
             station.node.replica.node.applied_index == first.node.applied_index
             for station in self.stations
         )
+
+    def _is_firm(self, lineage: Lineage) -> bool:
+        """Nobody who is there is missed; of who vanished without a word nothing can be known."""
+        there = {page.node_id for page in self._alive()}
+        missed = (voter for rest in lineage.rests for voter in rest.missed)
+        return not lineage.unheard and there.isdisjoint(missed)
 
     def _what_is_wrong(self) -> str:
         lines = [station.describe() for station in self.stations]

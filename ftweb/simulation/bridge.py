@@ -143,6 +143,7 @@ class Bridge:
             node_id=NodeId(self.node_id),
             at=process.wall(),
             new_machine=self._new_machine,
+            own=[f"bridge-{start}" for start in range(self._starts)],
         )
         self.registry = Registry()
         self.relay = Relay(

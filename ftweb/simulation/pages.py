@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
+
 from ftweb import codec, frames
 from ftweb.client.events import Received, Refused, Replied, Welcomed
 from ftweb.client.session import ClientSession
@@ -30,7 +32,7 @@ TICK: Final = 1.0
 """Seconds between two looks at what has waited too long; the real one takes five, which in a
 short schedule would be mostly waiting."""
 
-FOR_NODES: Final = (frames.Raft, frames.Forward, frames.Directory, frames.Lost)
+FOR_NODES: Final = (frames.Raft, frames.Forward, frames.Directory, frames.Lost, frames.Enter)
 
 
 class Page:
@@ -77,8 +79,8 @@ class Page:
         self.socket: Socket | None = None
         self.node: Node | None = None
         self._announced = False
-        self._claimed: frames.Leads | None = None
-        """What the bridge was told of the node's leading."""
+        self._claimed: tuple[int, frames.Leads | None, frames.Left | None] = (0, None, None)
+        """What the bridge was told: the node's epoch, its leading, the epoch that it has left."""
         self._refusal: frames.Failure | None = None
         self._attempt = 0
         self._requests: dict[int, Request] = {}
@@ -109,9 +111,15 @@ class Page:
     def _announce(self) -> None:
         if self.node is not None and self.session.connected and not self._announced:
             self._announced = True
-            self._claimed = self._claim()
+            epoch, leads, left = self._claimed = self._claim()
             self._say(
-                frames.NodeUp(node_id=self.node_id, visible=self.visible, leads=self._claimed)
+                frames.NodeUp(
+                    node_id=self.node_id,
+                    visible=self.visible,
+                    epoch=epoch,
+                    leads=leads,
+                    left=left,
+                )
             )
 
     def _node_sends(self, frame: frames.Frame) -> None:
@@ -125,21 +133,53 @@ class Page:
         self.visible = visible
         self._update()
 
-    def _claim(self) -> frames.Leads | None:
-        if self.node is None or self.node.replica.status.role is not Role.LEADER:
-            return None
-        return frames.Leads(epoch=self.node.replica.epoch, term=self.node.replica.node.term)
+    def _claim(self) -> tuple[int, frames.Leads | None, frames.Left | None]:
+        if self.node is None:
+            return 0, None, None
+        replica = self.node.replica
+        epoch, leads = replica.epoch, None
+        if replica.status.role is Role.LEADER:
+            leads = frames.Leads(epoch=epoch, term=replica.node.term, history=self._history())
+        return epoch, leads, replica.left
+
+    def _history(self) -> Any:
+        """What its node knows of its history, for a bridge that was away."""
+        assert self.node is not None
+        replica = self.node.replica
+        return msgspec.to_builtins(
+            replica.machine.lineage.summary(
+                bridge=self.node_id,
+                epoch=replica.epoch,
+                term=replica.node.last_term,
+                index=replica.node.last_index,
+                applied=replica.node.applied_index,
+                quorum=replica.status.quorum,
+            )
+        )
 
     def _status(self, status: NodeStatus) -> None:
-        if self._claim() != self._claimed:
+        if _brief(self._claim()) != _brief(self._claimed):
             self._update()
 
     def _update(self) -> None:
         if self._announced:
-            self._claimed = self._claim()
+            epoch, leads, left = self._claimed = self._claim()
             self._say(
-                frames.NodeUpdate(node_id=self.node_id, visible=self.visible, leads=self._claimed)
+                frames.NodeUpdate(
+                    node_id=self.node_id,
+                    visible=self.visible,
+                    epoch=epoch,
+                    leads=leads,
+                    left=left,
+                )
             )
+
+    def _say_down(self) -> None:
+        """The node ends now, and tells how far it was."""
+        if self.node is None or not self._announced:
+            return
+        left = self.node.replica.position()
+        self._say(frames.NodeDown(node_id=self.node_id, reason="leaving", left=left))
 
     # --- the socket -------------------------------------------------------------------------
 
@@ -298,6 +338,7 @@ class Page:
             self._bye()
 
     def _bye(self) -> None:
+        self._say_down()
         self.session.leave()
         self._flush()
         self.crash()
@@ -311,3 +352,9 @@ class Page:
     def hosting(self) -> bool:
         """The app's handlers run here."""
         return self.process.alive and self.node is not None and self.node.replica.status.hosting
+
+
+def _brief(claim: tuple[int, frames.Leads | None, frames.Left | None]) -> tuple[object, ...]:
+    """Of a history only that it is another one: its end moves with every entry."""
+    epoch, leads, left = claim
+    return epoch, leads and (leads.epoch, leads.term), left

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from ftweb import codec
 from ftweb.app import Effect
-from ftweb.beginning import Genesis, beginning
+from ftweb.beginning import Genesis, beginning, rest_of
 from ftweb.bridge.continuing import Continuing
 from ftweb.core import NodeId, Settings
 from ftweb.driver import Driver
@@ -245,6 +245,8 @@ class Station(Bridge):
             loop=loop,
             on_hosting=self._on_hosting,
         )
+        if saved is not None:
+            self.relay.leavers.ended(self._own_ids()[:-1], rest_of(saved))
         if saved is not None or self._first:
             first = self._beginning(saved)
             self._show(first)
@@ -293,6 +295,9 @@ class Station(Bridge):
         self._ids += 1
         return f"{self.bridge}-{self._ids}"
 
+    def _own_ids(self) -> list[str]:
+        return [f"{self.bridge}-{number}" for number in range(self._ids + 1)]
+
     def _beginning(self, saved: Saved | None) -> Saved:
         self._epoch = max(self._epoch, saved.epoch if saved else 0)
         self._epoch = next_epoch(self._epoch, int(self.world.random.random() * 2**20))
@@ -311,6 +316,8 @@ class Station(Bridge):
             node_id=NodeId(self.node_id),
             at=self.process.wall(),
             new_machine=self._new_machine,
+            own=self._own_ids(),
+            left=self.relay.leavers.said,
         )
 
     def _show(self, saved: Saved) -> None:
@@ -371,7 +378,8 @@ class Station(Bridge):
             f" {replica.node.applied_index} of {replica.node.last_index}, quorum"
             f" {self.relay.has_quorum()}, pending {self.meeting.pending}, replaying"
             f" {self.meeting.replaying}, provisional {replica.machine.lineage.provisional},"
-            f" unheard {replica.machine.lineage.unheard}, voters"
+            f" unheard {replica.machine.lineage.unheard}, rests {replica.machine.lineage.rests},"
+            f" voters"
             f" {'+'.join(replica.node.configuration.voters)}"
         )
 

@@ -5,21 +5,20 @@
  *    must show that it is there (PROBE_MS), or we join at that tab.
  * 2. While there is no bridge, whoever hosts looks for one all the time. Once the group goes
  *    through it, that host tells its guests where it is, and they follow.
- * 3. A bridge that was cut off may have begun an epoch of its own meanwhile. A host whom a quorum
- *    follows does not give up its own for that: what it acknowledged would be lost. It turns back,
- *    and does not look again for SHUN_MS.
+ * 3. A bridge that was cut off may have begun an epoch of its own meanwhile: apart.ts.
  */
 
+import type { Apart } from "./apart";
 import type { NetToNode, NodeStatus } from "./channels";
 import type { Clock } from "./clock";
-import type { Link } from "./connection";
+import type { Link, Payload } from "./connection";
 import { Dialer } from "./dialing";
 import type { Status } from "./frames";
 import { OWN_TAB, type Joining } from "./joining";
 import { isAfter } from "./peers";
 import type { Facts } from "./status";
 import { isTab, type Bridges, type Target } from "./targets";
-import { BRIDGE_QUIET_MS, PROBE_MS, SHUN_MS } from "./timing";
+import { BRIDGE_QUIET_MS, PROBE_MS } from "./timing";
 
 /** What the rest of the runtime knows and does. */
 export interface Surroundings {
@@ -27,8 +26,7 @@ export interface Surroundings {
   readonly bridges: Bridges;
   readonly link: Link;
   readonly joining: Joining;
-  /** The node in this tab. */
-  readonly node: { readonly epoch: number; readonly livesOn: boolean };
+  readonly apart: Apart;
   readonly known: () => Readonly<Facts>;
   readonly toNode: (message: NetToNode) => void;
 }
@@ -38,8 +36,6 @@ export class Bridgeless {
   private readonly seeker: Dialer;
   /** The tab at which we have last sought to join. */
   private sought = "";
-  /** Until when no bridge is looked for (rule 3). */
-  private shunnedUntil = 0;
 
   constructor(private readonly around: Surroundings) {
     this.seeker = new Dialer(around.clock, {
@@ -59,6 +55,7 @@ export class Bridgeless {
   }
 
   lost(): void {
+    this.around.apart.over();
     this.sought = "";
   }
 
@@ -97,25 +94,27 @@ export class Bridgeless {
 
   /** Rule 2; asked now and then. */
   lookForBridge(): void {
-    const { clock, bridges, link, known } = this.around;
+    const { apart, bridges, link, known } = this.around;
     const { via, status } = known();
     if (!link.connected || !isTab(via) || this.seeker.dialing) return;
-    if (clock.now() < this.shunnedUntil) return;
+    if (apart.shuns) return;
     if (via === OWN_TAB || (status?.bridges.length ?? 0) > 0) this.seeker.dial(bridges.origins);
   }
 
-  /** The bridge tells of an epoch that is not ours to join (rule 3). */
-  isOfOthers(status: Status): boolean {
-    const { node, known } = this.around;
+  /** What a bridge says of another history counts for nothing (rule 3). */
+  isForeign(frame: Payload): boolean {
+    const { apart, known } = this.around;
     const { via, heard } = known();
-    return !isTab(via) && !heard && node.livesOn && status.epoch !== node.epoch;
+    return !isTab(via) && !heard && apart.isForeign(frame);
   }
 
-  turnBack(): void {
-    const { clock, link, joining } = this.around;
+  /** Whoever is without a bridge says so, and a bridge that stays apart is left; asked often. */
+  stayTogether(): void {
+    const { apart, joining, known, link } = this.around;
+    const { via, heard, status } = known();
+    if (isTab(via) && heard && status?.quorum === true) apart.goesOn();
     const { target } = joining;
-    if (target === undefined) return;
-    this.shunnedUntil = clock.now() + SHUN_MS;
+    if (!apart.givesUp() || target === undefined) return;
     this.seeker.stop();
     link.adopt(target.open(), target);
   }

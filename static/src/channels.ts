@@ -7,7 +7,14 @@
 
 import * as v from "valibot";
 
-import type { BridgeAddress, Change, Failure, State, Welcome } from "./frames";
+import {
+  Left,
+  type BridgeAddress,
+  type Change,
+  type Failure,
+  type State,
+  type Welcome,
+} from "./frames";
 import type { Json } from "./json";
 import type { Turned } from "./session";
 
@@ -168,6 +175,10 @@ const NodeStatus = v.object({
   successors: v.optional(v.array(v.string()), []),
   hosting: v.boolean(),
   quorum: v.optional(v.boolean(), false),
+  /** Where the node left the epoch in which it was before. */
+  left: v.optional(v.nullable(Left), null),
+  /** Of a leader: a summary of its lineage, which only bridges look into. */
+  history: v.optional(v.unknown()),
 });
 
 export const NodeToNet = v.variant("kind", [
@@ -175,6 +186,7 @@ export const NodeToNet = v.variant("kind", [
   v.object({ kind: v.literal("up"), nodeId: v.string() }),
   v.object({ kind: v.literal("frame"), text: v.string() }),
   NodeStatus,
+  v.object({ kind: v.literal("position"), left: Left }),
   v.object({
     kind: v.literal("begin"),
     clientId: v.string(),

@@ -130,6 +130,17 @@ const Signal = v.object({
   node_id: v.optional(v.nullable(v.string()), null),
 });
 
+/** Where a node was in the log of an epoch that it has left for good. */
+export const Left = v.object({
+  node: v.string(),
+  epoch: count,
+  term: count,
+  index: count,
+  /** Of the last configuration in it. */
+  voters: v.optional(v.array(v.string()), []),
+});
+export type Left = v.InferOutput<typeof Left>;
+
 const Received = v.variant("type", [
   Welcome,
   ErrorFrame,
@@ -183,6 +194,15 @@ export interface NodeDown {
   readonly node_id: string;
   readonly reason: "leaving" | "stuck" | "crashed";
   readonly request?: RequestId;
+  readonly left?: Left;
+}
+
+/** A node's own word that it leads. */
+export interface Leads {
+  readonly epoch: number;
+  readonly term: number;
+  /** A summary of its lineage, which only bridges look into. */
+  readonly history?: unknown;
 }
 
 /** What a client sends. Fields that have their default are left out. */
@@ -204,7 +224,9 @@ export type Sent =
       readonly type: "node_up" | "node_update";
       readonly node_id: string;
       readonly visible: boolean;
-      readonly leads?: { readonly epoch: number; readonly term: number };
+      readonly epoch?: number;
+      readonly leads?: Leads;
+      readonly left?: Left;
     }
   | NodeDown
   | {
@@ -229,8 +251,8 @@ export function readBridges(text: string): readonly BridgeAddress[] {
 }
 
 /** Bridges put the type first; only then can a frame be routed without parsing it. */
-const NODE_FRAME = /^\s*\{\s*"type"\s*:\s*"(?:raft|forward|directory|lost)"/;
-const NODE_TYPES: ReadonlySet<unknown> = new Set(["raft", "forward", "directory", "lost"]);
+const NODE_FRAME = /^\s*\{\s*"type"\s*:\s*"(?:raft|forward|directory|lost|enter)"/;
+const NODE_TYPES: ReadonlySet<unknown> = new Set(["raft", "forward", "directory", "lost", "enter"]);
 
 /** A frame that was only routed: its addressee checks it. */
 export interface ForNode {

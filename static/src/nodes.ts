@@ -19,7 +19,7 @@ import * as v from "valibot";
 
 import { NodeToNet, type HttpAccess, type NetToNode, type NodeStatus } from "./channels";
 import { nothing, type Cancel, type Clock } from "./clock";
-import type { Failure, NodeDown, RequestId, Sent, Welcome } from "./frames";
+import type { Failure, Leads, Left, NodeDown, RequestId, Sent, Welcome } from "./frames";
 import { PING } from "./ping";
 import { isTab } from "./targets";
 import { CRASHES, CRASHES_MS, REBOOT_BASE_MS, REBOOT_CAP_MS } from "./timing";
@@ -75,7 +75,9 @@ export class NodeKeeper {
   private crashes: number[] = [];
   private weak = true;
   private waiting: Cancel = nothing;
-  /** What the bridge was told of its leading. */
+  /** The end of its log, before anybody else was told of it. */
+  private position: Left | undefined;
+  /** What the bridge was told by {@link NodeKeeper.claim}. */
   private claimed = "";
   private readonly watchdog: Watchdog;
   private readonly pulse: Pulse;
@@ -259,10 +261,15 @@ export class NodeKeeper {
         this.events.changed({ nodeId: this.nodeId, node: undefined });
         if (this.connected) this.announce("node_up");
         break;
+      case "position":
+        this.position = message.left;
+        break;
       case "status":
         this.status = message;
         this.events.changed({ nodeId: this.nodeId, node: message });
-        if (this.connected && this.claim() !== this.claimed) this.announce("node_update");
+        if (this.connected && JSON.stringify(this.claim()) !== this.claimed) {
+          this.announce("node_update");
+        }
         break;
       case "failed":
         // An app that does not start here would start nowhere: that is not this device's weakness.
@@ -301,11 +308,13 @@ export class NodeKeeper {
   private tell(reason: NodeDown["reason"], request?: RequestId): void {
     if (this.nodeId === undefined) return;
     const node_id = this.nodeId;
+    const { position } = this;
     const down: NodeDown = {
       type: "node_down",
       node_id,
       reason,
       ...(request === undefined ? {} : { request }),
+      ...(position === undefined ? {} : { left: position }),
     };
     if (this.connected) this.events.send(down);
     else this.untold.push(down);
@@ -319,6 +328,7 @@ export class NodeKeeper {
     this.worker = undefined;
     this.nodeId = undefined;
     this.status = undefined;
+    this.position = undefined;
     if (worker === undefined) return;
     worker.onmessage = worker.onerror = null;
     worker.terminate();
@@ -327,16 +337,19 @@ export class NodeKeeper {
 
   private announce(type: "node_up" | "node_update"): void {
     if (this.nodeId === undefined) return;
-    this.claimed = this.claim();
-    const { epoch = 0, term = 0 } = this.status ?? {};
-    const leads = this.claimed === "" ? {} : { leads: { epoch, term } };
-    this.events.send({ type, node_id: this.nodeId, visible: this.visible, ...leads });
+    const claim = this.claim();
+    this.claimed = JSON.stringify(claim);
+    this.events.send({ type, node_id: this.nodeId, visible: this.visible, ...claim });
   }
 
-  /** (epoch, term) in which it leads, as a word; empty if it does not. */
-  private claim(): string {
-    const { status } = this;
-    return status?.role === "leader" ? `${status.epoch} ${status.term}` : "";
+  /** Its epoch, whether it leads there, and which one it has left. */
+  private claim(): { readonly epoch?: number; readonly leads?: Leads; readonly left?: Left } {
+    const { role, epoch = 0, term = 0, history, left } = this.status ?? {};
+    return {
+      ...(epoch > 0 ? { epoch } : {}),
+      ...(role === "leader" ? { leads: { epoch, term, ...(history ? { history } : {}) } } : {}),
+      ...(left ? { left } : {}),
+    };
   }
 }
 

@@ -101,8 +101,12 @@ function envelopeOf(text: string): v.InferOutput<typeof Envelope> | undefined {
   return result.success ? result.output : undefined;
 }
 
-/** A consensus frame of another history than this. */
+const ENTER = /^\{"type":"enter","epoch":(\d+)/;
+
+/** A frame that would lead our node into another history than this. */
 export function isOfAnotherEpoch(text: string, epoch: number): boolean {
+  const entered = ENTER.exec(text)?.[1];
+  if (entered !== undefined) return Number(entered) !== epoch;
   const found = envelopeOf(text);
   return found !== undefined && found.epoch !== epoch;
 }

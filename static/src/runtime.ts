@@ -5,6 +5,7 @@
  * tick a minute. It answers the page only through `tell`.
  */
 
+import { Apart } from "./apart";
 import { Bridgeless } from "./bridgeless";
 import type { NetToPage, PageToNet } from "./channels";
 import type { Clock } from "./clock";
@@ -52,6 +53,7 @@ export class Runtime {
   private readonly status: StatusKeeper;
   private readonly peers: Peers;
   private readonly joining: Joining;
+  private readonly apart: Apart;
   private readonly bridgeless: Bridgeless;
   private stream: Position = NOWHERE;
   private resyncing = false;
@@ -74,15 +76,14 @@ export class Runtime {
       welcomed: (welcome, target) => this.welcomed(welcome, target),
       received: (frame) => this.received(frame),
       forNode: (text) => {
-        if (!this.nodes.livesOn || !isOfAnotherEpoch(text, this.nodes.epoch)) {
-          this.nodes.deliver(text);
-        }
+        if (this.apart.holds && isOfAnotherEpoch(text, this.nodes.epoch)) return;
+        this.nodes.deliver(text);
       },
       lost: () => this.lost(),
       refused: (error, final) => {
         const { code, message } = error;
         if (code === "node_id_in_use") this.nodes.replace();
-        if (code === "epoch_over") this.nodes.renew();
+        if (code === "epoch_over" && !this.apart.holds) this.nodes.renew();
         if (error.fatal) {
           this.status.learn({ error: { code, message }, ended: final });
           this.session.refused({ code, message });
@@ -125,6 +126,7 @@ export class Runtime {
     };
     const spawn = (url: string): NodeWorker => world.spawnNode(url);
     this.nodes = new NodeKeeper(spawn, own, clock, events, { clientKey, token });
+    this.apart = new Apart(clock, this.nodes);
     this.peers = new Peers(clock, start.rtc, {
       order: (order) => world.tell(order),
       signal: (frame) => this.link.send(frame),
@@ -145,7 +147,7 @@ export class Runtime {
       bridges: this.bridges,
       link: this.link,
       joining: this.joining,
-      node: this.nodes,
+      apart: this.apart,
       known: () => this.status.known,
       toNode: (message) => this.nodes.pass(message),
     });
@@ -290,6 +292,8 @@ export class Runtime {
   }
 
   private received(frame: Payload): void {
+    const { heard } = this.status.known;
+    if (this.bridgeless.isForeign(frame)) return;
     switch (frame.type) {
       case "session":
         this.session.opened(frame.session, this.now());
@@ -304,14 +308,10 @@ export class Runtime {
         this.message(frame);
         break;
       case "status":
-        if (this.bridgeless.isOfOthers(frame)) {
-          this.bridgeless.turnBack();
-          break;
-        }
         this.enter(frame.epoch);
         if (!isTab(this.status.known.via) || frame.bridges.length > 0) this.learn(frame.bridges);
         // Its node would have to go back: it never hears of the bridge's history (see nodes.ts).
-        if (!this.status.known.heard && frame.epoch > 0 && this.nodes.epoch > frame.epoch) {
+        if (!heard && !this.apart.holds && frame.epoch > 0 && this.nodes.epoch > frame.epoch) {
           this.nodes.renew();
         }
         this.readdress(frame);
@@ -417,6 +417,7 @@ export class Runtime {
       if (Math.abs(wall - this.watchedAt - WATCH_MS) > LEAP_MS) this.link.probe();
       this.watchedAt = wall;
       this.session.tick(clock.now());
+      this.bridgeless.stayTogether();
       this.bridgeless.lookForBridge();
       this.flush();
       this.watch();

@@ -82,8 +82,15 @@ export const TAKING_OVER_MS = 250;
 /** How long there may be no bridge before a person is told: re-pointing is quicker. */
 export const NO_BRIDGE_MS = 500;
 
-/** A bridge with another history is asked again after this: somebody has to restart it. */
+/** A bridge with another history comes over within this, if it does: it is told, judges, and says so. */
+export const MEET_MS = 3_000;
+
+/** One that did not is asked again after this: it waits for another bridge. */
 export const SHUN_MS = 15_000;
+
+/** How long a member does not follow another history once its group was seen to go on without a
+ * bridge: an election without one takes two or three seconds, also when a laptop vanishes. */
+export const HOLD_MS = 10_000;
 
 /** How long there may be no quorum before a person is told: a takeover has none for a moment. */
 export const NO_QUORUM_MS = 3_000;

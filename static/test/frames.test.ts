@@ -85,6 +85,7 @@ test("a type inside a payload routes nothing", () => {
 const KEY = "0123456789abcdef0123456789abcdef";
 const DEVICE = "f".repeat(32);
 const NODE = "a".repeat(32);
+const LEFT = { node: NODE, epoch: 1048577, term: 3, index: 41, voters: [NODE] };
 const hello = {
   type: "hello",
   version: 1,
@@ -119,6 +120,26 @@ const sent: Readonly<Record<string, Sent>> = {
   resync: { type: "resync" },
   node_up: { type: "node_up", node_id: NODE, visible: true },
   node_update: { type: "node_update", node_id: NODE, visible: false },
+  "node_up of a leader that went on without a bridge": {
+    type: "node_up",
+    node_id: NODE,
+    visible: true,
+    epoch: 1048577,
+    leads: { epoch: 1048577, term: 4, history: { bridge: NODE, epoch: 1048577 } },
+  },
+  "node_update, another epoch": {
+    type: "node_update",
+    node_id: NODE,
+    visible: true,
+    epoch: 2097153,
+    left: LEFT,
+  },
+  "node_down, with what it had": {
+    type: "node_down",
+    node_id: NODE,
+    reason: "leaving",
+    left: LEFT,
+  },
   "node_down, leaving": { type: "node_down", node_id: NODE, reason: "leaving" },
   "node_down, stuck": {
     type: "node_down",

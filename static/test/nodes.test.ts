@@ -457,6 +457,41 @@ test("its epoch is over: another node at once, and no crash", () => {
   ]);
 });
 
+test("how far its log goes is known when it ends, and the epoch that it left when it follows another", () => {
+  const { keeper, sent, last } = up();
+  const left = { node: "n1", epoch: 1, term: 2, index: 30, voters: ["n1"] };
+  const status: NodeToNet = {
+    kind: "status",
+    role: "follower",
+    epoch: 2,
+    term: 1,
+    leaderId: null,
+    successors: [],
+    hosting: false,
+    quorum: false,
+    left,
+  };
+  last().say(status);
+  last().say(status);
+  const position = { ...left, epoch: 2, index: 41 };
+  last().say({ kind: "position", left: position });
+  keeper.leave();
+  assert.deepEqual(sent, [
+    { type: "node_update", node_id: "n1", visible: true, epoch: 2, left },
+    { type: "node_down", node_id: "n1", reason: "leaving", left: position },
+  ]);
+});
+
+test("a leader tells of its history", () => {
+  const { sent, last } = up();
+  const history = { epoch: 3, lineage: [] };
+  const status = { kind: "status", role: "leader", epoch: 3, term: 4, history } as const;
+  const rest = { leaderId: "n1", successors: ["n1"], hosting: true, quorum: true, left: null };
+  last().say({ ...status, ...rest });
+  const leads = { epoch: 3, term: 4, history };
+  assert.deepEqual(sent, [{ type: "node_update", node_id: "n1", visible: true, epoch: 3, leads }]);
+});
+
 test("at another bridge the page's own runtime is used, from its own origin", () => {
   const { keeper, last } = kept();
   keeper.connect({ ...WELCOME, runtime: "/ftweb/runtime/other/" }, "http://192.0.2.8:8765");

@@ -1,0 +1,78 @@
+/**
+ * A group that goes on without a bridge, and a bridge that has begun another history meanwhile.
+ *
+ * 1. Our node does not leave its history while it hosts and a quorum follows, and as a member not
+ *    for HOLD_MS after the group was seen to go on: the others may be about to elect the next host.
+ *    What it acknowledged would be lost.
+ * 2. Such a bridge learns our history from `node_up`, and comes over. It is given MEET_MS; until
+ *    then nothing that it says of its own history counts here. If it stays, which it does only for
+ *    a history of other bridges, we turn back, and ask again after SHUN_MS.
+ */
+
+import type { Clock } from "./clock";
+import type { Payload } from "./connection";
+import { HOLD_MS, MEET_MS, SHUN_MS } from "./timing";
+
+/** What is used of our node (nodes.ts). */
+export interface Node {
+  readonly epoch: number;
+  readonly member: boolean;
+  readonly livesOn: boolean;
+}
+
+export class Apart {
+  private seen = { epoch: 0, at: -Infinity };
+  private meetingSince: number | undefined;
+  private shunnedUntil = 0;
+
+  constructor(
+    private readonly clock: Clock,
+    private readonly node: Node,
+  ) {}
+
+  /** The group is seen to go on without a bridge. */
+  goesOn(): void {
+    this.seen = { epoch: this.node.epoch, at: this.clock.now() };
+  }
+
+  /** Our node stays in its history, whatever a bridge says (rule 1). */
+  get holds(): boolean {
+    const { epoch, member, livesOn } = this.node;
+    const lately = this.clock.now() - this.seen.at < HOLD_MS && epoch === this.seen.epoch;
+    return livesOn || (member && epoch > 0 && lately);
+  }
+
+  /** Whether a bridge at which we have just arrived speaks of another history (rule 2). */
+  isForeign(frame: Payload): boolean {
+    if (!this.node.livesOn) {
+      this.over();
+      return false;
+    }
+    if (!("epoch" in frame)) return frame.type !== "signal" && this.meetingSince !== undefined;
+    if (frame.epoch === 0 || frame.epoch === this.node.epoch) {
+      this.over();
+      return false;
+    }
+    this.meetingSince ??= this.clock.now();
+    return true;
+  }
+
+  /** We are in one history, or not at that bridge any more. */
+  over(): void {
+    this.meetingSince = undefined;
+  }
+
+  /** The bridge does not come over: whether it was asked for long enough. To be asked often. */
+  givesUp(): boolean {
+    const { meetingSince } = this;
+    if (meetingSince === undefined || this.clock.now() - meetingSince < MEET_MS) return false;
+    this.over();
+    this.shunnedUntil = this.clock.now() + SHUN_MS;
+    return true;
+  }
+
+  /** Bridges are not looked for: rule 2. */
+  get shuns(): boolean {
+    return this.clock.now() < this.shunnedUntil;
+  }
+}
