@@ -235,6 +235,7 @@ class Lan:
             *("peer", "name", "eth0", "netns", namespace),
         )
         host.plug()
+        _no_dad(namespace)
         _ip("-n", self.switch, "link", "set", host.port, "up")
         _ip("-n", namespace, "link", "set", "lo", "up")
         _ip("-n", namespace, "addr", "add", f"{host.address}/24", "dev", "eth0")
@@ -284,6 +285,17 @@ class Lan:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _no_dad(namespace: str) -> None:
+    """IPv6 without duplicate address detection (RFC 4862, section 5.4).
+
+    It takes a second or two, and a browser that has begun to load by then fails its requests with
+    ERR_NETWORK_CHANGED when the address is there. Where it cannot be switched off it stays.
+    """
+    setting = "/proc/sys/net/ipv6/conf/eth0/accept_dad"
+    with contextlib.suppress(LanError):
+        _ip("netns", "exec", namespace, "sh", "-c", f"echo 0 > {setting}")
 
 
 def _pids(namespaces: Sequence[str]) -> list[int]:
