@@ -11,8 +11,13 @@ import {
 import * as wire from "./flyweb-wire";
 import { join } from "./msgpack";
 
-/** Largest body of a request: the page holds all of it. */
-const BODY_BYTES = 64 * 1024 * 1024;
+/** What the page holds of bodies and messages before a handler has them: of one, and of all. */
+const MOST: Most = { body: 64 * 1024 * 1024, bodies: 128 * 1024 * 1024 };
+
+interface Most {
+  readonly body: number;
+  readonly bodies: number;
+}
 
 /** Methods that `Request` does not take. */
 const FORBIDDEN_METHODS = /^(CONNECT|TRACE|TRACK)$/i;
@@ -26,8 +31,13 @@ export interface Server {
 
 export class Streams {
   private readonly open = new Map<number, Stream>();
+  /** What all of them hold. */
+  private readonly all = { held: 0 };
 
-  constructor(private readonly server: Server) {}
+  constructor(
+    private readonly server: Server,
+    private readonly most: Most = MOST,
+  ) {}
 
   received(message: ArrayBuffer): void {
     for (const frame of wire.split(message)) {
@@ -43,7 +53,8 @@ export class Streams {
 
   private begin(frame: wire.Frame): void {
     const opened = wire.readOpen(frame);
-    const stream = new Stream(frame.stream, opened, this.server, () =>
+    const { server, most, all } = this;
+    const stream = new Stream(frame.stream, opened, server, most, all, () =>
       this.open.delete(frame.stream),
     );
     this.open.set(frame.stream, stream);
@@ -57,6 +68,7 @@ class Stream {
   private pieces: Uint8Array<ArrayBuffer>[] = [];
   private size = 0;
   private over = false;
+  private refused = false;
   private socket: FlyWebSocket | undefined;
   private outgoing = Promise.resolve();
   private unsent = 0;
@@ -65,6 +77,8 @@ class Stream {
     private readonly number: number,
     private readonly opened: wire.Opened,
     private readonly server: Server,
+    private readonly most: Most,
+    private readonly all: { held: number },
     private readonly done: () => void,
   ) {
     this.credit = opened.window;
@@ -106,27 +120,42 @@ class Stream {
   private end(): void {
     this.over = true;
     this.waiting?.();
+    this.taken();
     this.done();
   }
 
+  /** The body, or message: it is held no longer here. */
+  private taken(): Uint8Array<ArrayBuffer> {
+    const whole = join(this.pieces);
+    this.pieces = [];
+    this.all.held -= this.size;
+    this.size = 0;
+    return whole;
+  }
+
   private data(frame: wire.Frame): void {
+    if (this.over || this.refused) return;
     const { payload } = frame;
     this.pieces.push(payload);
     this.size += payload.length;
-    if (payload.length > 0) this.server.post(wire.encodeCredit(this.number, payload.length));
-    if (this.size > BODY_BYTES) {
-      void this.respond(new Response("The body is too large for a page.", { status: 413 }));
+    this.all.held += payload.length;
+    const large = this.size > this.most.body;
+    if (large || this.all.held > this.most.bodies) {
+      this.refused = true;
+      this.pieces = [];
+      this.taken();
+      const headers = large ? {} : { "retry-after": "1" };
+      const text = large ? "The body is too large for a page." : "Too much at once for a page.";
+      void this.respond(new Response(text, { status: large ? 413 : 503, headers }));
       return;
     }
+    if (payload.length > 0) this.server.post(wire.encodeCredit(this.number, payload.length));
     if ((frame.flags & wire.END) === 0) return;
     if (this.opened.kind === "http") {
       void this.fetch();
       return;
     }
-    const whole = join(this.pieces);
-    this.pieces = [];
-    this.size = 0;
-    this.socket?.message(whole, (frame.flags & wire.TEXT) !== 0);
+    this.socket?.message(this.taken(), (frame.flags & wire.TEXT) !== 0);
   }
 
   // --- HTTP -----------------------------------------------------------------------------------
@@ -136,8 +165,7 @@ class Stream {
       await this.respond(new Response("Method Not Allowed", { status: 405 }));
       return;
     }
-    const event = new FlyWebFetchEvent(this.request(join(this.pieces)));
-    this.pieces = [];
+    const event = new FlyWebFetchEvent(this.request(this.taken()));
     this.server.dispatch(event);
     event.over = true;
     await this.answer(event.answer);
