@@ -1,6 +1,7 @@
 """Files: how fast, what a dying holder costs, how much memory.
 
-The sizes are those of the migrating-downloads paper: 223 MB, 12 MB, 49 kB and 6.6 kB. For each:
+``--part sizes``: the sizes are those of the migrating-downloads paper: 223 MB, 12 MB, 49 kB and
+6.6 kB. For each:
 
 - ``direct``: one GET from plain uvicorn (Starlette's StaticFiles), the baseline;
 - ``bridge``: the same GET from a bridge;
@@ -8,10 +9,19 @@ The sizes are those of the migrating-downloads paper: 223 MB, 12 MB, 49 kB and 6
   the whole once more;
 - ``killed``: the same, and the bridge that has given most is killed half-way (SIGKILL).
 
-Then one 223 MB download during which three bridges die one after the other, until there is none,
-and the first comes back; and one of 900 MB in a tab of Chromium whose only bridge dies and comes
-back. Memory is the highest resident size of a bridge's process (VmHWM) and of the browser's
-renderer processes. Every download's SHA-256 is compared.
+``--part deaths``: one 223 MB download during which three bridges die one after the other, until
+there is none, and the first comes back.
+
+``--part bridge``: what a bridge needs for files of ``--mb`` each, taken and then sent four times at
+once.
+
+``--part tab``: what a browser needs for the same: a file is shared by ``examples/files`` in one
+Chromium, fetched and saved in another, whose only bridge is killed at a third and comes back.
+
+Memory is the highest resident size of a process (VmHWM) above what it had before. It must be below
+the stated bound for each size, and that of the largest file above that of the smallest by a quarter
+of the bound at most. Every download's SHA-256 is compared. Without ``--part`` all are run; with it
+each takes less than four minutes.
 """
 
 from __future__ import annotations
@@ -19,121 +29,32 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import hashlib
-import http.client
-import json
-import os
-import random
-import signal
 import statistics
-import subprocess
-import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import psutil  # type: ignore[import-untyped]  # it comes without
-from _common import ROOT, finish, machine, say
-from playwright.async_api import async_playwright
+from _common import finish, machine, say
+from _files import Bridge, get, make, right, start_static
+from playwright.async_api import Page, Playwright, async_playwright
 
 from ftweb.client.downloads import download
-from ftweb.files import Manifest, chunk_bytes_for, describe
+from ftweb.files import Manifest
+from tests.lan import memory
 from tests.lan.browsers import FLAGS, find_chromium
 
 SIZES = {"223 MB": 223_000_000, "12 MB": 12_000_000, "49 kB": 49_000, "6.6 kB": 6_600}
+LARGE = SIZES["223 MB"]
 BRIDGE_BOUND_MB = 160
 """What files may add to a bridge's memory, whatever their size: 256 downloads and 32 uploads at
 half a MiB each, and slack."""
 TAB_BOUND_MB = 300
-"""What a download may add to a tab's: FILE_STREAMS chunks of 4 MiB, their copies on the way to the
-disk, and what the collector lets lie while it comes at hundreds of MB a second. It is measured with
-a file several times as large."""
-
-
-class Bridge:
-    """``ftweb run examples/files`` on loopback."""
-
-    def __init__(self, folder: Path, port: int) -> None:
-        self.folder = folder
-        self.port = port
-        self.origin = f"http://127.0.0.1:{port}"
-        self.process: subprocess.Popen[str] | None = None
-        self.info: dict[str, Any] = {}
-
-    def start(self) -> None:
-        self.process = subprocess.Popen(
-            [
-                *(sys.executable, "-m", "ftweb", "run", str(ROOT / "examples" / "files")),
-                *("--json", "--no-browser", "--no-mdns", "--host", "127.0.0.1"),
-                *("--port", str(self.port), "--data", str(self.folder)),
-            ],
-            stdout=subprocess.PIPE,
-            text=True,
-            cwd=ROOT,
-        )
-        assert self.process.stdout is not None
-        self.info = json.loads(self.process.stdout.readline())
-
-    def kill(self) -> None:
-        assert self.process is not None
-        self.process.send_signal(signal.SIGKILL)
-        self.process.wait()
-
-    def stop(self) -> None:
-        if self.process is not None and self.process.poll() is None:
-            self.process.terminate()
-            self.process.wait(20)
-
-    def memory(self, key: str = "VmHWM") -> float:
-        """MB; VmHWM is the highest so far, VmRSS now."""
-        assert self.process is not None
-        for line in Path(f"/proc/{self.process.pid}/status").read_text().splitlines():
-            if line.startswith(f"{key}:"):
-                return int(line.split()[1]) / 1000
-        raise AssertionError(key)
-
-    def put(self, manifest: Manifest, path: Path) -> None:
-        """Upload a file."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port)
-        token = {"Authorization": f"Bearer {self.info['join_token']}"}
-
-        def send(to: str, body: bytes) -> None:
-            connection.request("PUT", f"/ftweb/files/{manifest.id}{to}", body, token)
-            answer = connection.getresponse()
-            said = answer.read()
-            assert answer.status < 300, said
-
-        send("", json.dumps(manifest.to_dict()).encode())
-        with path.open("rb") as file:
-            for index in range(len(manifest.chunks)):
-                send(f"/chunks/{index}", file.read(manifest.chunk_bytes))
-        connection.close()
-
-
-def start_static(folder: Path) -> subprocess.Popen[str]:
-    """The baseline's server; it prints its port."""
-    return subprocess.Popen(
-        [sys.executable, str(ROOT / "benchmarks" / "_static.py"), str(folder)],
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-
-
-def get(port: int, path: str, target: Path) -> float:
-    """One plain GET into a file; milliseconds."""
-    begin = time.perf_counter()
-    connection = http.client.HTTPConnection("127.0.0.1", port)
-    connection.request("GET", path)
-    answer = connection.getresponse()
-    assert answer.status == 200
-    with target.open("wb") as file:
-        while piece := answer.read1(256 * 1024):
-            file.write(piece)
-    connection.close()
-    return (time.perf_counter() - begin) * 1000
+"""What sharing or fetching a file may add to a tab's: FILE_STREAMS chunks of 4 MiB, their copies on
+the way to the disk, and what the collector lets lie while it comes at hundreds of MB a second."""
 
 
 async def fetch(
@@ -151,25 +72,6 @@ async def fetch(
     took = (time.perf_counter() - begin) * 1000
     assert not steps, "the download was over before everything had happened"
     return took
-
-
-def right(path: Path, manifest: Manifest) -> bool:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest() == manifest.sha256
-
-
-def write_random(path: Path, size: int) -> None:
-    """The same content each time; in pieces, since one of 900 MB is too large for ``random``."""
-    dice = random.Random(size)
-    with path.open("wb") as file:
-        for start in range(0, size, 1 << 20):
-            file.write(dice.randbytes(min(1 << 20, size - start)))
-
-
-def pieces(path: Path) -> Iterator[bytes]:
-    with path.open("rb") as file:
-        while piece := file.read(1 << 20):
-            yield piece
 
 
 async def sizes(
@@ -243,68 +145,105 @@ async def three_deaths(
     return {"ms": round(took, 1), "checksum_equal": good}, good
 
 
-IN_TAB = """async ([manifest, share]) => {
-  const { download } = await import("/ftweb/files.js");
-  globalThis.progress = 0;
-  const task = download(manifest, { onProgress: p => { globalThis.progress = p.bytes / p.size; } });
-  const begin = performance.now();
-  globalThis.finished = task.done.then(async blob => {
-    const took = performance.now() - begin;
-    const { size } = blob;
-    globalThis.blob = blob;
-    return { took, size };
-  });
-}"""
+async def bridge_memory(bridge: Bridge, folder: Path, mb: int) -> tuple[dict[str, Any], bool]:
+    """One file is taken, and then sent four times at once."""
+    path, manifest = await asyncio.to_thread(make, folder, mb * 1_000_000)
+    before = bridge.count_memory()
+    await asyncio.to_thread(bridge.put, manifest, path)
+    taken = bridge.peak() - before
+    route = f"/ftweb/files/{manifest.id}"
+    targets = [folder / f"got{number}" for number in range(4)]
+    gets = (asyncio.to_thread(get, bridge.port, route, target) for target in targets)
+    await asyncio.gather(*gets)
+    good = all([await asyncio.to_thread(right, target, manifest) for target in targets])
+    for one in (*targets, path):
+        one.unlink()
+    found = {"mb": mb, "taking_adds_mb": round(taken, 1)}
+    return {**found, "sending_adds_mb": round(bridge.peak() - before, 1)}, good
 
 
-async def in_a_tab(bridge: Bridge, manifest: Manifest) -> tuple[dict[str, Any], bool]:
-    """One download in Chromium whose only bridge is killed at a third and comes back."""
+@contextlib.asynccontextmanager
+async def chromium(playwright: Playwright, bridge: Bridge) -> AsyncIterator[tuple[Page, int]]:
+    """The page of ``examples/files`` in a browser of its own, and the id of its main process.
+
+    With a profile on the disk, as people have it: a private window keeps IndexedDB in memory.
+    """
+    before = {child.pid for child in psutil.Process().children(recursive=True)}
+    flags = [flag for flag in FLAGS if not flag.startswith("--headless")]
+    with tempfile.TemporaryDirectory(prefix="ftweb-profile-") as profile:
+        browser = await playwright.chromium.launch_persistent_context(
+            profile, executable_path=find_chromium(), args=flags
+        )
+        made = [one for one in psutil.Process().children(recursive=True) if one.pid not in before]
+        (main,) = (
+            one.pid
+            for one in made
+            if any("--remote-debugging" in word for word in one.cmdline())
+            and not any("--type=" in word for word in one.cmdline())
+        )
+        try:
+            page = await browser.new_page()
+            await page.goto(f"{bridge.origin}/#join={bridge.info['join_token']}")
+            await page.wait_for_function(
+                "() => { const s = globalThis.ftweb?.status(); return s?.ready && s.hostId; }",
+                timeout=60_000,
+            )
+            yield page, main
+        finally:
+            await browser.close()
+
+
+async def tab_memory(bridge: Bridge, folder: Path, mb: int) -> tuple[dict[str, Any], bool]:
+    """One file is shared in one browser, fetched and saved in another."""
+    path, manifest = await asyncio.to_thread(make, folder, mb * 1_000_000)
+    found: dict[str, Any] = {"mb": mb}
+
+    def note(what: str, idle: memory.Peaks, begin: float, pid: int) -> None:
+        peaks = memory.peaks(pid)
+        found[what] = {
+            "seconds": round(time.perf_counter() - begin, 1),
+            "idle_mb": round(idle["renderer"], 1),
+            "added_mb": round(peaks["renderer"] - idle["renderer"], 1),
+            "added_elsewhere_in_the_browser_mb": {
+                kind: round(peak - idle.get(kind, 0.0), 1)
+                for kind, peak in peaks.items()
+                if kind != "renderer"
+            },
+        }
+
     async with async_playwright() as playwright:
-        flags = [flag for flag in FLAGS if not flag.startswith("--headless")]
-        browser = await playwright.chromium.launch(executable_path=find_chromium(), args=flags)
-        page = await browser.new_page()
-        await page.goto(f"{bridge.origin}/#join={bridge.info['join_token']}")
-        await page.wait_for_function("() => globalThis.ftweb?.status().ready", timeout=60_000)
-
-        def renderers() -> float:
-            children = psutil.Process(os.getpid()).children(recursive=True)
-            sizes = []
-            for child in children:
-                with contextlib.suppress(psutil.Error):
-                    if "--type=renderer" in child.cmdline():
-                        sizes.append(child.memory_info().rss / 1e6)
-            return max(sizes, default=0.0)
-
-        before = peak = renderers()
-        await page.evaluate(IN_TAB, [manifest.to_dict(), 0])
-        killed = False
-        while (progress := await page.evaluate("globalThis.progress")) < 1:
-            peak = max(peak, await asyncio.to_thread(renderers))
-            if progress > 0.33 and not killed:
-                killed = True
+        async with chromium(playwright, bridge) as (page, pid):
+            idle, begin = memory.begin(pid), time.perf_counter()
+            await page.get_by_test_id("choose").set_input_files(path)
+            await page.locator(".facts", has_text="the bridge").wait_for(timeout=200_000)
+            note("sharing", idle, begin, pid)
+        async with chromium(playwright, bridge) as (page, pid):
+            row = page.locator('[data-testid="file"]', has_text=path.name)
+            button = row.locator('[data-testid="get"]:visible, [data-testid="save"]:visible')
+            await button.wait_for()
+            idle, begin = memory.begin(pid), time.perf_counter()
+            async with page.expect_download(timeout=200_000) as saving:
+                await button.click()
+                await page.wait_for_function(
+                    "() => document.querySelector('progress').value > 0.33", polling=20
+                )
                 bridge.kill()
                 await asyncio.to_thread(bridge.start)
-        done = await page.evaluate("globalThis.finished")
-        sample = await page.evaluate(
-            """async () => Array.from(new Uint8Array(
-                 await globalThis.blob.slice(-1000).arrayBuffer()))"""
-        )
-        await browser.close()
-    # The tab checked every chunk by its hash; here only that the end of it is there.
-    good = killed and done["size"] == manifest.size and len(sample) == 1000
-    added = round(peak - before, 1)
-    found = {
-        "bytes": manifest.size,
-        "ms_with_a_restart_of_the_bridge": round(done["took"], 1),
-        "renderer_mb_before": round(before, 1),
-        "renderer_mb_added_at_most": added,
-        "bound_mb": TAB_BOUND_MB,
-    }
-    return found, good and added <= TAB_BOUND_MB
+            saved = await (await saving.value).path()
+            note("fetching", idle, begin, pid)
+            good = await asyncio.to_thread(right, saved, manifest)
+    path.unlink()
+    return found, good
 
 
-async def measure(runs: int, port: int, tab_bytes: int) -> tuple[dict[str, Any], bool]:
-    before = machine()
+def within(added: Sequence[float], bound: float) -> bool:
+    """Below the bound whatever the size, and not more for larger files but for noise."""
+    return max(added) <= bound and added[-1] - added[0] <= bound / 4
+
+
+async def measure(parts: Sequence[str], runs: int, port: int, mb: Sequence[int]) -> bool:
+    result: dict[str, Any] = {"benchmark": "files", "parts": list(parts), "machine": machine()}
+    ok = True
     with (
         tempfile.TemporaryDirectory(prefix="ftweb-files-") as name,
         contextlib.ExitStack() as stack,
@@ -312,71 +251,71 @@ async def measure(runs: int, port: int, tab_bytes: int) -> tuple[dict[str, Any],
         folder = Path(name)
         source = folder / "source"
         source.mkdir()
-        files: dict[str, tuple[Path, Manifest]] = {}
-        for label, size in {**SIZES, "tab": tab_bytes}.items():
-            path = source / f"{size}.bin"
-            write_random(path, size)
-            manifest = describe(
-                path.name,
-                "application/octet-stream",
-                pieces(path),
-                chunk_bytes=chunk_bytes_for(size),
-            )
-            files[label] = (path, manifest)
-        static = start_static(source)
-        stack.callback(static.wait)
-        stack.callback(static.kill)
-        assert static.stdout is not None
-        static_port = int(static.stdout.readline())
         bridges = [Bridge(folder / f"data{number}", port + number) for number in range(3)]
         for bridge in bridges:
             bridge.start()
             stack.callback(bridge.stop)
-        idle = bridges[2].memory("VmRSS")
-        tab_path, tab_file = files.pop("tab")
-        await asyncio.to_thread(bridges[0].put, tab_file, tab_path)
-        for bridge in bridges:
-            for path, manifest in files.values():
-                await asyncio.to_thread(bridge.put, manifest, path)
-        say("uploaded")
-        path, large = files["223 MB"]
-        for _ in range(3):
-            await asyncio.to_thread(
-                get, bridges[2].port, f"/ftweb/files/{large.id}", folder / "warm"
-            )
-        added = round(bridges[2].memory() - idle, 1)
-        by_size, ok = await sizes(folder, static_port, bridges, files, runs)
-        deaths, survived = await three_deaths(folder, bridges, large)
-        say(f"three deaths: {deaths}")
-        tab, tab_ok = await in_a_tab(bridges[0], tab_file)
-        say(f"tab: {tab}")
-    third = by_size["223 MB"]["download_throughput_of_direct"] >= 1 / 3
-    quick = by_size["223 MB"]["a_kill_adds_ms"] <= 500
-    result = {
-        "benchmark": "files",
-        "runs": runs,
-        "sizes": by_size,
-        "three_holders_die": deaths,
-        "bridge_memory": {
-            "mb_idle": round(idle, 1),
-            "mb_added_at_most": added,
-            "bound_mb": BRIDGE_BOUND_MB,
-        },
-        "tab": tab,
-        "a_third_of_direct_throughput": third,
-        "a_kill_adds_half_a_second_at_most": quick,
-        "machine": before,
-    }
-    return result, ok and survived and tab_ok and added <= BRIDGE_BOUND_MB
+        if "sizes" in parts or "deaths" in parts:
+            files = {label: make(source, size) for label, size in SIZES.items()}
+            for bridge in bridges:
+                for path, manifest in files.values():
+                    await asyncio.to_thread(bridge.put, manifest, path)
+            say("uploaded")
+        if "sizes" in parts:
+            static = start_static(source)
+            stack.callback(static.wait)
+            stack.callback(static.kill)
+            assert static.stdout is not None
+            static_port = int(static.stdout.readline())
+            found, right_ones = await sizes(folder, static_port, bridges, files, runs)
+            large = found["223 MB"]
+            result["sizes"] = found
+            result["a_third_of_direct_throughput"] = large["download_throughput_of_direct"] >= 1 / 3
+            result["a_kill_adds_half_a_second_at_most"] = large["a_kill_adds_ms"] <= 500
+            ok = ok and right_ones
+        if "deaths" in parts:
+            result["three_holders_die"] = []
+            for _ in range(runs):
+                found, survived = await three_deaths(folder, bridges, files["223 MB"][1])
+                say(f"three deaths: {found}")
+                result["three_holders_die"].append(found)
+                ok = ok and survived
+        if "bridge" in parts:
+            result["bridge_memory"] = {"bound_mb": BRIDGE_BOUND_MB, "files": []}
+            for number in mb:
+                found, right_ones = await bridge_memory(bridges[0], folder, number)
+                say(f"bridge: {found}")
+                result["bridge_memory"]["files"].append(found)
+                ok = ok and right_ones
+            added = [one["sending_adds_mb"] for one in result["bridge_memory"]["files"]]
+            ok = ok and within(added, BRIDGE_BOUND_MB)
+        if "tab" in parts:
+            result["tab_memory"] = {"bound_mb": TAB_BOUND_MB, "files": []}
+            for number in mb:
+                found, right_ones = await tab_memory(bridges[0], folder, number)
+                say(f"tab: {found}")
+                result["tab_memory"]["files"].append(found)
+                ok = ok and right_ones
+            for what in ("sharing", "fetching"):
+                added = [one[what]["added_mb"] for one in result["tab_memory"]["files"]]
+                ok = ok and within(added, TAB_BOUND_MB)
+    finish(result, ok=ok)
+    return ok
 
+
+PARTS = ("sizes", "deaths", "bridge", "tab")
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
+    parser.add_argument("--part", action="append", choices=PARTS, help="only this (repeatable)")
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--port", type=int, default=8940, help="the first of three")
-    parser.add_argument("--tab-mb", type=int, default=900, help="size of the tab's download")
+    parser.add_argument(
+        "--mb", type=int, nargs="+", default=[100, 300, 900], help="sizes, the smallest first"
+    )
     arguments = parser.parse_args()
-    result, ok = asyncio.run(measure(arguments.runs, arguments.port, arguments.tab_mb * 1_000_000))
-    finish(result, ok=ok)
+    asyncio.run(
+        measure(arguments.part or PARTS, arguments.runs, arguments.port, sorted(arguments.mb))
+    )

@@ -358,6 +358,11 @@ FILE_DOWNLOADS: Final = 256
 """Files that a bridge sends at the same time: with half a MiB each in memory, 128 MiB. Who comes
 later is told to try again in a second, or asks another bridge."""
 
+FILE_TAB_BYTES: Final = 300_000_000
+"""What sharing or fetching a file may add to the memory of a tab's process, whatever its size:
+``FILE_STREAMS`` chunks of 4 MiB, their copies on the way to the disk, and mostly what the browser's
+collector lets lie while data comes at hundreds of MB a second. Not enforced: tests measure it."""
+
 FILES_KEPT_IN_TAB_BYTES: Final = 1024 * 1024 * 1024
 """What a tab keeps of files that it has downloaded or shared, so that it can give them back.
 Browsers allow a tenth of the disk and more; the least recently used go first."""

@@ -101,8 +101,10 @@ async function fetchPart(
   }
   const hash = transfer.manifest.chunks[wanted.index];
   if (complete === undefined || hash === undefined) return;
+  const chunk = new Blob([complete]);
+  transfer.recycle(complete);
   try {
-    await store.put(hash, new Blob([complete]));
+    await store.put(hash, chunk);
   } catch (error) {
     throw new FileFailure(
       "files_full",

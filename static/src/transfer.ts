@@ -18,25 +18,23 @@ export interface Fetch {
 export type Taken = "more" | "wrong" | Uint8Array<ArrayBuffer>;
 
 class Part {
-  readonly data: Uint8Array<ArrayBuffer>;
   length = 0;
   readonly givers = new Set<string>();
   /** Who failed at it last. */
   last: string | null = null;
 
   constructor(
-    size: number,
+    readonly data: Uint8Array<ArrayBuffer>,
     /** To be taken from one holder only, since what several gave together was wrong. */
     readonly alone = false,
-  ) {
-    this.data = new Uint8Array(size);
-  }
+  ) {}
 }
 
 export class Transfer {
   private readonly have: Set<number>;
   private readonly parts = new Map<number, Part>();
   private readonly underWay = new Map<number, Fetch>();
+  private readonly spare: Uint8Array<ArrayBuffer>[] = [];
 
   constructor(
     readonly manifest: Manifest,
@@ -69,7 +67,7 @@ export class Transfer {
     const known = this.parts.get(index);
     const holder = this.holders.pick(now, known?.last ?? null);
     if (holder === null) return null;
-    if (known === undefined) this.parts.set(index, new Part(chunkSize(this.manifest, index)));
+    if (known === undefined) this.parts.set(index, new Part(this.buffer(index)));
     this.holders.asked(holder);
     const fetch = { holder, index, start: known?.length ?? 0 };
     this.underWay.set(index, fetch);
@@ -95,7 +93,7 @@ export class Transfer {
     }
     this.underWay.delete(fetch.index);
     if (!fits || this.hash(part.data) !== this.manifest.chunks[fetch.index]) {
-      const anew = new Part(part.data.length, true);
+      const anew = new Part(part.data, true);
       anew.last = fetch.holder;
       this.parts.set(fetch.index, anew);
       this.holders.failed(fetch.holder, now);
@@ -107,6 +105,12 @@ export class Transfer {
     this.have.add(fetch.index);
     this.holders.served(fetch.holder);
     return part.data;
+  }
+
+  /** What `take` gave has been copied: its buffer may be used again. New ones would pile up until
+   * the collector runs, a hundred MB of them on a fast network. */
+  recycle(data: Uint8Array<ArrayBuffer>): void {
+    if (this.spare.length < this.streams) this.spare.push(data);
   }
 
   /** Whether more bytes of this request are wanted. */
@@ -131,6 +135,12 @@ export class Transfer {
     }
     this.holders.ended(fetch.holder);
     return true;
+  }
+
+  private buffer(index: number): Uint8Array<ArrayBuffer> {
+    const size = chunkSize(this.manifest, index);
+    const at = this.spare.findIndex((one) => one.length === size);
+    return this.spare.splice(at, at < 0 ? 0 : 1)[0] ?? new Uint8Array(size);
   }
 
   private nextIndex(): number | undefined {

@@ -68,17 +68,19 @@ test("when all are full, that is said", async () => {
 });
 
 test("what is slow and moves is not given up", async () => {
-  const all = await rig(200); // 0.8 s for each chunk; patience lasts for 0.3 s
+  const all = await rig(700, 2); // 2.8 s for each chunk; patience lasts for 2 s
   const [first, second] = all.bridges;
+  all.holders.update([first.origin]);
+  for (let index = 2; index < 10; index++) first.given.set(index, cut(index));
   await give(all);
-  assert.equal(first.given.size + second.given.size, 10);
-  assert.equal(first.asked.filter((one) => one.startsWith("PUT chunks")).length, 10);
+  assert.equal(first.given.size, 10);
+  assert.equal(first.asked.filter((one) => one.startsWith("PUT chunks")).length, 2);
   assert.deepEqual(second.asked, []);
   await all.end();
 });
 
 test("after a stall it goes on with the next missing chunk, more patiently", async () => {
-  const all = await rig();
+  const all = await rig(0, 2);
   const [first, second] = all.bridges;
   all.holders.update([first.origin]);
   first.swallows.add(5);
@@ -92,7 +94,7 @@ test("after a stall it goes on with the next missing chunk, more patiently", asy
 });
 
 test("where everything stalls, fewer go at once, and more again when they get through", async () => {
-  const all = await rig(10);
+  const all = await rig(10, 2);
   const [first] = all.bridges;
   all.holders.update([first.origin]);
   for (let index = 0; index < FILE_STREAMS; index++) first.swallows.add(index);
@@ -106,8 +108,8 @@ test("where everything stalls, fewer go at once, and more again when they get th
   assert.ok(Math.max(...first.atOnce.slice(4, 6)) === 2, first.atOnce.join());
   assert.equal(first.atOnce[6], 1, first.atOnce.join());
   assert.ok(Math.max(...first.atOnce.slice(7)) > 1, "it does not stay slow");
-  assert.ok(performance.now() - before >= 900, "0.3 s, then 0.6 s");
-  assert.equal(all.job.patience.seconds, 0.3, "and is as before in the end");
+  assert.ok(performance.now() - before >= 6000, "2 s, then 4 s");
+  assert.equal(all.job.patience.seconds, 2, "and is as before in the end");
   await all.end();
 });
 

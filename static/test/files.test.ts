@@ -165,6 +165,19 @@ test("a pause is nobody's fault", () => {
   assert.deepEqual(begin(transfer), { holder: "a", index: 0, start: 100 });
 });
 
+test("a buffer that was copied is used again", () => {
+  const transfer = new Transfer(FILE, new Holders(["a"]), hex, [], 1);
+  const buffers = FILE.chunks.map((_, index) => {
+    const fetch = begin(transfer);
+    const taken = transfer.take(fetch, rest(fetch), 0);
+    assert.ok(taken instanceof Uint8Array);
+    assert.equal(hex(taken), FILE.chunks[index]);
+    transfer.recycle(taken);
+    return taken.buffer;
+  });
+  assert.equal(new Set(buffers).size, 2, "one for whole chunks, one for the last");
+});
+
 test("a wrong chunk is taken anew, from one holder only", () => {
   const transfer = new Transfer(FILE, new Holders(["a", "liar", "c"]), hex, [], 1);
   const first = begin(transfer);

@@ -34,6 +34,8 @@ class Holder:
         """Bytes after which each response breaks off."""
         self.lies = False
         self.silent = False
+        self.raw: bytes | None = None
+        """What it answers whatever it is asked."""
         self.lacks: set[int] = set()
         self.server: asyncio.Server | None = None
         self.port = 0
@@ -74,6 +76,10 @@ class Holder:
         self.asked.append((index, start))
         if self.silent:
             await reader.read()
+            return
+        if self.raw is not None:
+            writer.write(self.raw)
+            await writer.drain()
             return
         if index in self.lacks:
             writer.write(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
@@ -166,6 +172,34 @@ async def test_a_liar_and_one_that_lacks_some(tmp_path: Path, holders: list[Hold
     partial.lacks = {2, 3, 5}
     assert (await get(tmp_path / "x", *holders)).read_bytes() == CONTENT
     assert {2, 3, 5} <= {index for index, _ in honest.asked} | {i for i, _ in liar.asked}
+
+
+WHOLE = CONTENT[:65536]
+HOSTILE = {
+    "nothing": b"",
+    "no HTTP": b"SSH-2.0-OpenSSH_9.9\r\n",
+    "an error": b"HTTP/1.1 500 Oops\r\nContent-Length: 65536\r\n\r\n" + WHOLE,
+    "elsewhere": b"HTTP/1.1 302 Found\r\nLocation: http://192.0.2.1/\r\nContent-Length: 0\r\n\r\n",
+    "a part of what was asked for whole": b"HTTP/1.1 206 Partial Content\r\n\r\n" + WHOLE,
+    "another chunk": b"HTTP/1.1 200 OK\r\n\r\n" + CONTENT[1000:66536],
+    "too much": b"HTTP/1.1 200 OK\r\n\r\n" + WHOLE + b"more",
+    "too little": b"HTTP/1.1 200 OK\r\nContent-Length: 65535\r\n\r\n" + WHOLE[:-1],
+    "less than it says": b"HTTP/1.1 200 OK\r\nContent-Length: 65536\r\n\r\n" + WHOLE[:999],
+    "endless headers": b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 5000,
+    "an absurd length": b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999999999999\r\n\r\n" + WHOLE,
+    "no length": b"HTTP/1.1 200 OK\r\nContent-Length: -7\r\n\r\n",
+    "bad chunks": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n",
+}
+
+
+@pytest.mark.parametrize("raw", HOSTILE.values(), ids=HOSTILE)
+async def test_whatever_one_answers_the_other_is_enough(
+    tmp_path: Path, holders: list[Holder], raw: bytes
+) -> None:
+    hostile, honest, _ = holders
+    hostile.raw = raw
+    assert (await get(tmp_path / "x", hostile, honest)).read_bytes() == CONTENT
+    assert hostile.asked
 
 
 async def test_one_that_says_nothing_is_left(

@@ -88,6 +88,48 @@ def _free(holders: Holders, name: str, now: float) -> bool:
     return alone.pick(now) == name or not [*others, name]
 
 
+@given(st.integers(1, 6), st.integers(0, 40))
+def test_everybody_has_a_turn(count: int, requests: int) -> None:
+    """One request at a time: nobody is asked twice before all have been asked."""
+    names = [f"h{number}" for number in range(count)]
+    holders = Holders(names)
+    asked = []
+    for now in range(requests):
+        picked = holders.pick(now)
+        assert picked is not None
+        holders.asked(picked)
+        holders.served(picked)
+        asked.append(picked)
+    for at in range(len(asked)):
+        window = asked[at : at + count]
+        assert len(set(window)) == len(window)
+
+
+@given(st.integers(1, 6), st.lists(st.integers(0, 5), max_size=60))
+def test_requests_that_last_are_spread_evenly(count: int, ends: list[int]) -> None:
+    """As many at each but for one, as long as those end that began first."""
+    holders = Holders([f"h{number}" for number in range(count)])
+    under_way: list[str] = []
+    for now, ending in enumerate(ends):
+        picked = holders.pick(now)
+        assert picked is not None
+        holders.asked(picked)
+        under_way.append(picked)
+        for _ in range(min(ending, len(under_way))):
+            holders.served(under_way.pop(0))
+        busy = [under_way.count(name) for name in holders.names]
+        assert max(busy) - min(busy) <= 1
+
+
+def test_who_is_new_is_asked_at_once() -> None:
+    holders = Holders(["old"])
+    for _ in range(3):
+        holders.asked("old")
+        holders.served("old")
+    holders.update(["old", "new"])
+    assert holders.pick(0) == "new"
+
+
 def test_pauses_double_up_to_a_bound_and_success_forgets_them() -> None:
     holders = Holders(["a"])
     now, pauses = 0.0, []

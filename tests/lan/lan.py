@@ -156,6 +156,14 @@ class Host:
         """The end of :meth:`link_down`."""
         _ip("-n", self.lan.switch, "link", "set", self.port, "up")
 
+    def slow_down(self, kilobits: int) -> None:
+        """Let it send so many kilobits a second only, as on a bad Wi-Fi; 0: as fast as before."""
+        words = ["root", "tbf", "rate", f"{kilobits}kbit", "burst", "16kb", "latency", "400ms"]
+        if kilobits:
+            self.run("tc", "qdisc", "replace", "dev", "eth0", *words)
+        else:
+            self.run("tc", "qdisc", "del", "dev", "eth0", "root", check=False)
+
     # --- sockets ----------------------------------------------------------------------
 
     def new_socket(self, kind: int = socket.SOCK_STREAM) -> socket.socket:

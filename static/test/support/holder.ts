@@ -12,6 +12,7 @@ import type { AddressInfo } from "node:net";
 
 import type { Store } from "../../src/file-getting";
 import { Job, Patience, type Put, type World } from "../../src/file-jobs";
+import { FILE_STALL_SECONDS } from "../../src/file-limits";
 import type { FileProgress } from "../../src/file-messages";
 import { Holders } from "../../src/holders";
 import type { Manifest } from "../../src/manifest";
@@ -142,7 +143,7 @@ export interface Rig {
   end(): Promise<void>;
 }
 
-export async function rig(slowness = 0): Promise<Rig> {
+export async function rig(slowness = 0, patience = FILE_STALL_SECONDS): Promise<Rig> {
   const bridges = [new Holder(), new Holder()] as const;
   for (const bridge of bridges) await bridge.start();
   const told: FileProgress[] = [];
@@ -153,7 +154,7 @@ export async function rig(slowness = 0): Promise<Rig> {
       now: () => performance.now() / 1000,
       put: puts(slowness),
     },
-    job: new Job((progress) => told.push(progress), new Patience(0.3)),
+    job: new Job((progress) => told.push(progress), new Patience(patience)),
     told,
     store: new MemoryStore(),
     bridges,
