@@ -117,6 +117,10 @@ REPLAY_WINDOW: Final = 32
 """Replayed requests under way at once: enough to fill batches, and the live requests of those who
 are there already hardly wait behind them."""
 
+HELD_CHARS: Final = 16 * 1024 * 1024
+"""Frames of requests that a bridge holds back meanwhile: 16 kB for each of a thousand clients. What
+is dropped beyond is repeated by its client."""
+
 REPLAY_SECONDS: Final = 1.0
 """After so long without an answer a replayed request is sent again."""
 

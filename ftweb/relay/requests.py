@@ -20,7 +20,7 @@ from ftweb import codec, frames
 from ftweb.app import Machine, Replied
 from ftweb.driver import NodeStatus
 from ftweb.errors import FrameError
-from ftweb.limits import PAYLOAD_BYTES, PENDING_REQUESTS
+from ftweb.limits import HELD_CHARS, PAYLOAD_BYTES, PENDING_REQUESTS
 from ftweb.relay.connection import Connection
 from ftweb.relay.inflight import InFlight, Key
 from ftweb.relay.stream import Stream
@@ -56,6 +56,7 @@ class Requests:
         self._holds = holds
         self._held: dict[str, dict[int, tuple[Connection, frames.Request, str]]] = {}
         """Client id → serial → what waits."""
+        self._held_chars = 0
         self.inflight = InFlight()
 
     def open_session(self, connection: Connection) -> None:
@@ -71,9 +72,7 @@ class Requests:
     def request(self, connection: Connection, request: frames.Request, text: str) -> None:
         """A client sends, or repeats, a request."""
         if self._holds(connection.client_id):
-            held = self._held.setdefault(connection.client_id, {})
-            if len(held) < PENDING_REQUESTS or request.serial in held:
-                held[request.serial] = connection, request, text
+            self._hold(connection, request, text)
             return
         key: Key = (connection.client_id, request.session, request.serial)
         replied = self._machine().reply_for(*key)
@@ -112,13 +111,22 @@ class Requests:
         if released is not None:
             self._send(host, released)
 
+    def _hold(self, connection: Connection, request: frames.Request, text: str) -> None:
+        """Keep a request until :meth:`release`; one too many is dropped, and repeated."""
+        held = self._held.setdefault(connection.client_id, {})
+        before = held.get(request.serial)
+        chars = self._held_chars + len(text) - (0 if before is None else len(before[2]))
+        if chars <= HELD_CHARS and (before is not None or len(held) < PENDING_REQUESTS):
+            held[request.serial] = connection, request, text
+            self._held_chars = chars
+
     def release(self, client: Callable[[str], Connection | None]) -> None:
         """Nothing has to wait any more.
 
         Args:
             client: gives a client's connection; who has another one by now repeats by itself.
         """
-        held, self._held = self._held, {}
+        held, self._held, self._held_chars = self._held, {}, 0
         for requests in held.values():
             for _, (connection, request, text) in sorted(requests.items()):
                 if client(connection.client_id) is connection:

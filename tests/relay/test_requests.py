@@ -7,11 +7,14 @@ from typing import Any, cast
 
 from ftweb import frames
 from ftweb.app import Machine, Replied
+from ftweb.limits import HELD_CHARS, PAYLOAD_BYTES, PENDING_REQUESTS
+from ftweb.relay.connection import Connection
 from ftweb.relay.requests import Requests
 
 
 class Rig:
     def __init__(self) -> None:
+        self.holds = False
         self.hosts: str | None = "first"
         self.sent: list[tuple[str, frames.Forward]] = []
         self.requests = Requests(
@@ -20,6 +23,7 @@ class Rig:
             status=lambda: cast(Any, SimpleNamespace(epoch=3, term=5)),
             host=lambda: self.hosts,
             send=lambda to, frame: self.sent.append((to, cast(frames.Forward, frame))),
+            holds=lambda client: self.holds,
         )
 
 
@@ -56,3 +60,27 @@ def test_without_a_host_nothing_is_replayed() -> None:
     rig.hosts = None
     assert not rig.requests.replay(REPLAYED)
     assert rig.sent == []
+
+
+def test_what_is_held_back_is_bounded_and_goes_in_order() -> None:
+    rig = Rig()
+    rig.holds = True
+    clients: dict[str, Connection] = {}
+    text = "x" * PAYLOAD_BYTES
+    for number in range(2 * HELD_CHARS // PAYLOAD_BYTES // PENDING_REQUESTS):
+        client = clients[f"c{number}"] = Connection(
+            wire=cast(Any, SimpleNamespace()),
+            client_id=f"c{number}",
+            device_id="phone",
+            presenter=False,
+            local=False,
+            last_heard=0.0,
+        )
+        for serial in (*range(PENDING_REQUESTS + 1, 0, -1), 3, 3):
+            request = frames.Request(session=2**40, serial=serial, acknowledged=0)
+            rig.requests.request(client, request, text)
+    rig.holds = False
+    rig.requests.release(clients.get)
+    assert len(rig.sent) == HELD_CHARS // PAYLOAD_BYTES
+    first = [frame.serial for _, frame in rig.sent if frame.source.client_id == "c0"]
+    assert first == list(range(2, PENDING_REQUESTS + 2))
