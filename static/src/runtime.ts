@@ -405,7 +405,9 @@ export class Runtime {
     const { frames, results, turned } = this.session.drain();
     for (const frame of frames) this.link.send(frame);
     this.link.expect(this.session.size > 0 || this.nodes.member);
-    this.status.learn({ pending: this.session.size });
+    // Of each frame of the stream: the status is put together only if it can be another one.
+    const pending = this.session.size;
+    if (pending !== this.status.known.pending) this.status.learn({ pending });
     for (const result of results) this.world.tell({ kind: "result", ...result });
     for (const one of turned) this.world.tell({ kind: "turned", turned: one });
   }
