@@ -28,7 +28,7 @@ def test_a_bridge_that_is_not_told_of_its_leader_stays_out(
 ) -> None:
     """Dropped as silent, a bridge heard nothing of the leader, so it sent it no directory, and the
     leader took back nobody who was not in one: until pages said that their node leads."""
-    monkeypatch.setattr(Page, "_claim", lambda self: None)
+    monkeypatch.setattr(Page, "_claim", lambda self: (0, None, None))
     (path,) = [path for path in KEPT if path.stem.startswith("bridge_dropped")]
     violation = run(plan_in(path)).violation
     assert violation is not None
