@@ -78,31 +78,44 @@ async def tabs_vote(tabs: list[Tab], poll_id: str, chooser: random.Random) -> li
 
 
 class Cpu:
-    """Seconds of processor that groups of processes use inside the block."""
+    """Seconds of processor that groups of processes use inside the block, by threads' names."""
 
     def __init__(self, groups: dict[str, list[int]]) -> None:
         self._groups = groups
-        self.used: dict[str, float] = {}
+        self.used: dict[str, Any] = {}
 
-    def _read(self) -> dict[str, float]:
-        return {name: sum(map(seconds_of, pids)) for name, pids in self._groups.items()}
+    def _read(self) -> dict[str, dict[str, float]]:
+        return {name: seconds_of(pids) for name, pids in self._groups.items()}
 
     def __enter__(self) -> Cpu:
         self._before, self._began = self._read(), time.perf_counter()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.used = {
-            name: round(value - self._before[name], 2) for name, value in self._read().items()
-        }
+        for name, after in self._read().items():
+            before = self._before[name]
+            used = {thread: now - before.get(thread, 0.0) for thread, now in after.items()}
+            most = dict(sorted(used.items(), key=lambda one: -one[1])[:THREADS])
+            most = {thread: round(seconds, 2) for thread, seconds in most.items()}
+            self.used[name] = {"all": round(sum(used.values()), 2), **most}
         self.used["wall"] = round(time.perf_counter() - self._began, 2)
 
 
-def seconds_of(pid: int) -> float:
-    with contextlib.suppress(psutil.Error):
-        times = psutil.Process(pid).cpu_times()
-        return float(times.user + times.system)
-    return 0.0
+THREADS = 6
+"""Names of threads told of each group: those that use most."""
+
+
+def seconds_of(pids: list[int]) -> dict[str, float]:
+    """By name of the thread: a tab's workers are called DedicatedWorker."""
+    found: dict[str, float] = {}
+    ticks = os.sysconf("SC_CLK_TCK")
+    for pid in pids:
+        for task in Path(f"/proc/{pid}/task").glob("*/stat"):
+            with contextlib.suppress(OSError):
+                name, _, rest = task.read_text().partition("(")[2].rpartition(")")
+                user, system = rest.split()[11:13]
+                found[name] = found.get(name, 0.0) + (int(user) + int(system)) / ticks
+    return found
 
 
 async def baseline(made: Classroom, clients: int) -> dict[str, Any]:
