@@ -4,24 +4,32 @@ The same Starlette application (``tests/flyweb/reference``) answers directly und
 Chromium tab behind a bridge; curl on the laptop asks both over loopback. Content is compared with
 what it must be, byte for byte.
 
-Baseline: uvicorn, before and after in the same run. ``--kill`` adds the downloads during which one
-browser, and then three, are killed: the client is a plain curl that knows nothing of that.
+Baseline: uvicorn, in turns with the tab in the same run. ``--kill`` adds downloads of the largest
+during which the browser that hosts is killed half-way, and such during which three are, in turns
+with undisturbed ones: the client is a plain curl that knows nothing of that.
+
+No browser has a debugger attached: one is shown every frame of every WebSocket, which costs more
+than all the rest. Which of them hosts the application says itself (``/where``).
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
+import os
+import signal
+import statistics
 import subprocess
 import sys
 import time
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 from _common import finish, machine, percentile, say, summary
 
-from tests.e2e.classroom import Bridge, Classroom, until
-from tests.e2e.classroom import classroom as make_classroom
+from tests.e2e.classroom import Bridge, until
 from tests.lan.browsers import find_chromium
 from tests.lan.lan import Host, Lan
 
@@ -32,9 +40,86 @@ SIZES = (223_000_000, 12_000_000, 49_000, 6_600)
 
 DIRECT_PORT = 9000
 
+PHONES = 4
+"""Browsers besides the laptop's own while hosts are killed: three may die, and two are left."""
+
+MEMORY_BOUND = 64 * 1024 * 1024
+"""What a download may add to the memory of the bridge, and to that of the tab's process, whatever
+its size: the windows of all responses are 16 MiB (``HTTP_BUFFER_BYTES``), and the rest is copies of
+what is under way, and what the collectors have not yet come to."""
+
+
+class Chromium:
+    """A browser with the page that hosts, and nobody attached to it.
+
+    Args:
+        host: where it runs.
+        name: its user agent, by which the application in it is known.
+        url: of the page.
+        profile: its folder.
+    """
+
+    def __init__(self, host: Host, name: str, url: str, profile: Path) -> None:
+        self.name = name
+        self._process = host.popen(
+            *(find_chromium(), "--headless=new", "--no-sandbox", "--disable-gpu"),
+            *("--no-first-run", f"--user-agent={name}", f"--user-data-dir={profile}", url),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+
+    def kill(self) -> None:
+        """SIGKILL for all of it."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+
+    def renderers(self) -> list[int]:
+        """The processes in which its pages run."""
+        parents: dict[int, int] = {}
+        found = []
+        for folder in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                parents[int(folder.name)] = int(
+                    (folder / "stat").read_text().rpartition(")")[2].split()[1]
+                )
+                if "--type=renderer" in (folder / "cmdline").read_text():
+                    found.append(int(folder.name))
+
+        def mine(pid: int) -> bool:
+            while pid in parents and pid != self._process.pid:
+                pid = parents[pid]
+            return pid == self._process.pid
+
+        return [pid for pid in found if mine(pid)]
+
+
+class Memory:
+    """The most memory that processes have had since they were last asked."""
+
+    def __init__(self, pids: list[int]) -> None:
+        self._pids = pids
+
+    def begin(self) -> None:
+        """Forget what was; what they have now is the start."""
+        for pid in self._pids:
+            Path(f"/proc/{pid}/clear_refs").write_text("5")
+        self._start = self._total("VmRSS")
+
+    def added(self) -> int:
+        """Bytes that came on top at most."""
+        return self._total("VmHWM") - self._start
+
+    def _total(self, field: str) -> int:
+        total = 0
+        for pid in self._pids:
+            lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+            total += sum(int(line.split()[1]) for line in lines if line.startswith(field))
+        return total * 1024
+
 
 class Measuring:
-    """One run's means: a bridge, uvicorn on the same host, a folder for downloads."""
+    """One run's means: a bridge, uvicorn on the same host, a place for a download."""
 
     def __init__(self, bridge: Bridge, folder: Path) -> None:
         self.bridge = bridge
@@ -66,8 +151,14 @@ class Measuring:
         """Whether what was downloaded is what it must be."""
         return self.path.read_bytes() == self.content(size)
 
-    async def killed(self, classroom: Classroom, size: int, kills: int) -> dict[str, Any]:
+    async def where(self) -> str:
+        """The name of the browser that hosts."""
+        url = f"http://localhost:{self.bridge.port}/where"
+        return await asyncio.to_thread(self.laptop.run, "curl", "-sS", "--fail", url)
+
+    async def killed(self, browsers: Browsers, size: int, kills: int) -> dict[str, Any]:
         """A download during which so many hosts die, evenly spread."""
+        hosting = await self.where() if kills else ""
         started = time.monotonic()
         process = self.start(self.bridge.port, size)
         for number in range(1, kills + 1):
@@ -77,19 +168,14 @@ class Measuring:
                 return self.path.exists() and self.path.stat().st_size >= wanted
 
             await until(reached, pause=0.001)
-            await classroom.kill_browser(await classroom.host_tab())
+            browsers.kill(hosting)
+            if number < kills:
+                hosting = await self.where()  # waits for the next one
         code = await asyncio.to_thread(process.wait, 120)
         took = (time.monotonic() - started) * 1000
         right = code == 0 and self.right(size)
-        await classroom.restore()
-        return {"milliseconds": round(took, 1), "kills": kills, "right": right}
-
-    def bridge_peak(self) -> int:
-        """Most memory that the bridge has had, in bytes."""
-        assert self.bridge.process is not None
-        status = Path(f"/proc/{self.bridge.process.pid}/status").read_text()
-        line = next(line for line in status.splitlines() if line.startswith("VmHWM"))
-        return int(line.split()[1]) * 1024
+        await browsers.restore()
+        return {"milliseconds": round(took, 1), "right": right}
 
     async def json(self, port: int, *, connections: int = 8, each: int = 150) -> dict[str, Any]:
         """Requests a second for a small JSON route, over kept connections."""
@@ -118,81 +204,134 @@ class Measuring:
         }
 
 
-async def measure(runs: int, *, kill: bool) -> tuple[dict[str, Any], bool]:
-    """Everything, in one run."""
-    result, ok = await undisturbed(runs)
-    if kill:
-        result["hosts_killed"] = killed = await with_kills()
-        ok &= all(bool(one["right"]) for one in killed.values())
-    return result, ok
+class Browsers:
+    """The laptop's browser and the phones', each one able to take over."""
+
+    def __init__(self, lan: Lan, bridge: Bridge, phones: int) -> None:
+        self._lan = lan
+        self._bridge = bridge
+        self._names = ["laptop", *(f"phone{number}" for number in range(1, phones + 1))]
+        self._profiles = 0
+        self.running: dict[str, Chromium] = {}
+
+    async def restore(self) -> None:
+        """All of them run and are members, and a majority is left if two of them go."""
+        for name in self._names:
+            if name not in self.running:
+                self._profiles += 1
+                self.running[name] = Chromium(
+                    self._lan.host(name),
+                    name,
+                    self._bridge.presenter_url if name == "laptop" else self._bridge.join_url,
+                    self._lan.directory / f"profile{self._profiles}",
+                )
+
+        async def settled() -> bool:
+            health = await self._bridge.healthz()
+            whole = health["nodes"] == len(self._names) + 1 and health["host"] is not None
+            return whole and (len(self._names) < 4 or health["spare"] >= 2)
+
+        await until(settled, timeout=90)
+
+    def kill(self, name: str) -> None:
+        """SIGKILL for one of them."""
+        self.running.pop(name).kill()
+
+    def close(self) -> None:
+        """The end."""
+        for name in list(self.running):
+            self.kill(name)
 
 
-async def undisturbed(runs: int) -> tuple[dict[str, Any], bool]:
-    """Files and JSON, with a Chromium to which no debugger is attached: one is shown every frame
-    of every WebSocket, which costs more than all the rest."""
-    before = machine()
-    ok = True
+@contextlib.asynccontextmanager
+async def running(phones: int) -> AsyncIterator[tuple[Measuring, Browsers]]:
+    """A LAN, a bridge, uvicorn beside it, and browsers."""
     with Lan() as lan:
         bridge = Bridge(lan.host("laptop"), REFERENCE)
         await bridge.start()
+        browsers = Browsers(lan, bridge, phones)
         measuring = Measuring(bridge, lan.directory)
-        chromium = bridge.host.popen(
-            *(find_chromium(), "--headless=new", "--no-sandbox", "--disable-gpu"),
-            *("--no-first-run", f"--user-data-dir={lan.directory / 'profile'}"),
-            bridge.presenter_url,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
         uvicorn = bridge.host.popen(
             *(sys.executable, "-m", "uvicorn", "--app-dir", REFERENCE, "odd:app"),
             *("--http", "h11", "--log-level", "error", "--port", str(DIRECT_PORT)),
         )
         try:
+            await browsers.restore()
             await until(lambda: _answers(measuring, DIRECT_PORT))
             await until(lambda: _answers(measuring, bridge.port))
-            files: dict[str, Any] = {}
-            for size in SIZES:
-                direct, through = [], []
-                for _ in range(runs):
-                    direct.append(await measuring.download(DIRECT_PORT, size))
-                    through.append(await measuring.download(bridge.port, size))
-                    ok &= measuring.right(size)
-                files[str(size)] = {
-                    "direct": summary(direct),
-                    "through_the_tab": summary(through),
-                    "share_of_direct": round(min(direct) / min(through), 2),
-                }
-                say(f"{size} bytes: {files[str(size)]}")
-            json = {
-                "direct": await measuring.json(DIRECT_PORT),
-                "through_the_tab": await measuring.json(bridge.port),
-            }
-            say(f"JSON: {json}")
-            peak = measuring.bridge_peak()
+            yield measuring, browsers
         finally:
-            for process in (uvicorn, chromium):
-                process.terminate()
-                process.wait()
+            uvicorn.terminate()
+            uvicorn.wait()
+            browsers.close()
             await bridge.stop()
-    return {"machine": before, "files": files, "json": json, "bridge_peak_bytes": peak}, ok
 
 
-async def with_kills() -> dict[str, Any]:
-    """Downloads during which hosts are killed. Their browsers have a debugger attached, which is
-    how it is known who hosts, and are slower for it: compare with none killed."""
-    killed = {}
-    async with make_classroom(REFERENCE, phones=3) as classroom:
-        measuring = Measuring(classroom.bridge, classroom.lan.directory)
-        for size, kills in (
-            (SIZES[1], 0),
-            (SIZES[1], 1),
-            (SIZES[0], 0),
-            (SIZES[0], 1),
-            (SIZES[0], 3),
-        ):
-            one = killed[f"{size}, {kills}"] = await measuring.killed(classroom, size, kills)
-            say(f"{size} bytes, {kills} killed: {one}")
-    return killed
+async def undisturbed(runs: int) -> tuple[dict[str, Any], bool]:
+    """Files and JSON, and what they add to the memory of bridge and tab."""
+    ok = True
+    async with running(phones=0) as (measuring, browsers):
+        process = measuring.bridge.process
+        assert process is not None
+        memories = {
+            "bridge": Memory([process.pid]),
+            "tab": Memory(browsers.running["laptop"].renderers()),
+        }
+        files: dict[str, Any] = {}
+        added = dict.fromkeys(memories, 0)
+        for size in SIZES:
+            direct, through = [], []
+            for _ in range(runs):
+                direct.append(await measuring.download(DIRECT_PORT, size))
+                for memory in memories.values():
+                    memory.begin()
+                through.append(await measuring.download(measuring.bridge.port, size))
+                added = {name: max(added[name], memories[name].added()) for name in memories}
+                ok &= measuring.right(size)
+            files[str(size)] = {
+                "direct": summary(direct),
+                "through_the_tab": summary(through),
+                "share_of_direct": round(min(direct) / min(through), 2),
+                "share_of_direct_by_medians": round(
+                    statistics.median(direct) / statistics.median(through), 2
+                ),
+            }
+            say(f"{size} bytes: {files[str(size)]}")
+        json = {
+            "direct": await measuring.json(DIRECT_PORT),
+            "through_the_tab": await measuring.json(measuring.bridge.port),
+        }
+        say(f"JSON: {json}")
+        say(f"Memory that a download added at most: {added}")
+        ok &= all(one <= MEMORY_BOUND for one in added.values())
+    return {
+        "files": files,
+        "json": json,
+        "memory_added_bytes": added,
+        "memory_bound_bytes": MEMORY_BOUND,
+    }, ok
+
+
+async def with_kills(runs: int) -> tuple[dict[str, Any], bool]:
+    """Downloads during which hosts are killed, and such during which none is."""
+    found: dict[str, Any] = {}
+    ok = True
+    size = SIZES[0]
+    async with running(phones=PHONES) as (measuring, browsers):
+        await measuring.killed(browsers, size, 0)  # the first one compiles
+        times: dict[int, list[float]] = {0: [], 1: [], 3: []}
+        for _ in range(runs):
+            for kills, took in times.items():
+                one = await measuring.killed(browsers, size, kills)
+                say(f"{kills} killed: {one}")
+                ok &= bool(one["right"])
+                took.append(one["milliseconds"])
+        for kills, took in times.items():
+            found[f"{kills} killed"] = summary(took)
+        found["one_kill_adds_milliseconds"] = round(
+            statistics.median(times[1]) - statistics.median(times[0]), 1
+        )
+    return found, ok
 
 
 async def _answers(measuring: Measuring, port: int) -> bool:
@@ -203,13 +342,29 @@ async def _answers(measuring: Measuring, port: int) -> bool:
     return True
 
 
+async def measure(runs: int, *, files: bool, kills: bool) -> tuple[dict[str, Any], bool]:
+    """What was asked for, in one run."""
+    result: dict[str, Any] = {"machine": machine()}
+    ok = True
+    if files:
+        found, well = await undisturbed(runs)
+        result |= found
+        ok &= well
+    if kills:
+        result["hosts_killed"], well = await with_kills(runs)
+        ok &= well
+    return result, ok
+
+
 def main() -> None:
     """The command."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--runs", type=int, default=5, help="downloads of each size")
+    parser.add_argument("--runs", type=int, default=5, help="downloads of each kind")
     parser.add_argument("--kill", action="store_true", help="also kill hosts on the way")
+    parser.add_argument("--only-kill", action="store_true", help="nothing but that")
     options = parser.parse_args()
-    result, ok = asyncio.run(measure(options.runs, kill=options.kill))
+    kills = options.kill or options.only_kill
+    result, ok = asyncio.run(measure(options.runs, files=not options.only_kill, kills=kills))
     finish(result, ok=ok)
 
 

@@ -205,7 +205,8 @@ class HttpExchange:
         if not more:
             self._complete = True
             self._over.set()
-        await self._sender.breathe()
+        if self._sender.full:
+            await asyncio.sleep(0)
 
     def _start(self, message: Message) -> None:
         headers = [(bytes(name), bytes(value)) for name, value in message.get("headers", ())]

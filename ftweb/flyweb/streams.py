@@ -41,10 +41,9 @@ class Credit:
             finally:
                 self._waiter = None
 
-    async def take(self, wanted: int) -> int:
-        """Wait until something may be sent; returns how much of ``wanted`` may."""
-        await self.ready()
-        taken = min(wanted, self._left)
+    def take(self, wanted: int) -> int:
+        """How much of ``wanted`` may be sent now; it counts as sent."""
+        taken = max(0, min(wanted, self._left))
         self._left -= taken
         return taken
 
@@ -136,48 +135,44 @@ class Sender:
     def __init__(self, post: Callable[[bytes], None]) -> None:
         self._post = post
         self._loop = asyncio.get_running_loop()
-        self._frames: list[bytes] = []
+        self._parts: list[bytes | memoryview] = []
         self._size = 0
-        self._flush: asyncio.Handle | None = None
         self._turn_bytes = 0
         self._turn: asyncio.Handle | None = None
 
-    async def breathe(self) -> None:
-        """Give the event loop a turn, if this socket has sent enough in the present one."""
-        if self._turn_bytes >= TURN_BYTES:
-            await asyncio.sleep(0)
+    @property
+    def full(self) -> bool:
+        """So much was sent in this turn of the event loop that the next one should come."""
+        return self._turn_bytes >= TURN_BYTES
 
     def _next_turn(self) -> None:
         self._turn = None
         self._turn_bytes = 0
+        self.flush()
 
-    def send(self, frame: bytes, *, now: bool = False) -> None:
+    def send(self, *parts: bytes | memoryview, now: bool = False) -> None:
         """Send a frame with those of this turn.
 
         Args:
-            frame: see :mod:`ftweb.flyweb.wire`.
+            parts: the frame; see :mod:`ftweb.flyweb.wire`.
             now: nothing worth waiting for follows in this turn.
         """
-        if self._size + len(frame) > wire.PIECE_BYTES + 1024:
+        size = sum(map(len, parts))
+        if self._size + size > wire.PIECE_BYTES + 1024:
             self.flush()
-        self._frames.append(frame)
-        self._size += len(frame)
-        self._turn_bytes += max(len(frame), LEAST_BYTES)
+        self._parts += parts
+        self._size += size
+        self._turn_bytes += max(size, LEAST_BYTES)
         if self._turn is None:
             self._turn = self._loop.call_soon(self._next_turn)
         if now or self._size >= wire.PIECE_BYTES:
             self.flush()
-        elif self._flush is None:
-            self._flush = self._loop.call_soon(self.flush)
 
     def flush(self) -> None:
         """Send what there is."""
-        if self._flush is not None:
-            self._flush.cancel()
-            self._flush = None
-        if self._frames:
-            message = self._frames[0] if len(self._frames) == 1 else b"".join(self._frames)
-            self._frames.clear()
+        if self._parts:
+            message = b"".join(self._parts)
+            self._parts.clear()
             self._size = 0
             self._post(message)
 
@@ -185,11 +180,15 @@ class Sender:
         self, stream: int, data: bytes | memoryview, credit: Credit, flags: int = 0
     ) -> None:
         """Send bytes as DATA frames, as the receiver's credit allows; END goes with the last."""
-        rest = memoryview(data)
+        rest = memoryview(data if isinstance(data, bytes) else bytes(data))  # it may change soon
         while len(rest):
-            count = await credit.take(min(len(rest), wire.PIECE_BYTES))
+            count = credit.take(min(len(rest), wire.PIECE_BYTES))
+            if not count:
+                await credit.ready()
+                continue
             piece, rest = rest[:count], rest[count:]
             last = flags if not len(rest) else flags & ~wire.END
-            self.send(wire.encode(Kind.DATA, stream, piece, last), now=bool(last & wire.END))
+            header = wire.encode_header(Kind.DATA, stream, count, last)
+            self.send(header, piece, now=bool(last & wire.END))
         if not len(data) and flags & wire.END:
             self.send(wire.encode(Kind.DATA, stream, b"", flags), now=True)

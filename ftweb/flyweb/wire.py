@@ -145,7 +145,12 @@ _ENCODER: Final = msgspec.msgpack.Encoder()
 
 def encode(kind: Kind, stream: int, payload: bytes | memoryview = b"", flags: int = 0) -> bytes:
     """One frame."""
-    return b"".join((_HEADER.pack(kind, flags, stream, len(payload)), payload))
+    return b"".join((encode_header(kind, stream, len(payload), flags), payload))
+
+
+def encode_header(kind: Kind, stream: int, length: int, flags: int = 0) -> bytes:
+    """What stands before a payload of so many bytes."""
+    return _HEADER.pack(kind, flags, stream, length)
 
 
 def encode_part(kind: Kind, stream: int, part: _Part, flags: int = 0) -> bytes:

@@ -15,7 +15,7 @@ import pytest
 import pytest_asyncio
 import uvicorn
 
-from tests.e2e.classroom import Classroom, Tab
+from tests.e2e.classroom import Classroom, Tab, until
 from tests.e2e.classroom import classroom as make_classroom
 from tests.flyweb.table import CASES, DIFFERENT, GUARDED, Case, ask, comparable
 from tests.lan.lan import Host
@@ -206,3 +206,66 @@ async def test_curl_goes_on_where_it_was_broken_off(classroom: Classroom, tmp_pa
     assert (await running)[0] == 18  # a part of the file
     assert (await curl(classroom, "-C", "-", "-o", path, target))[0] == 0
     assert path.read_bytes() == content(size)
+
+
+def ids_of(stream: str) -> list[int]:
+    """The ids of the events that came whole."""
+    whole = stream[: stream.rfind("\n\n")]
+    return [int(line[4:]) for line in whole.splitlines() if line.startswith("id: ")]
+
+
+async def test_curl_goes_on_with_events_after_the_last_one(
+    classroom: Classroom, tmp_path: Path
+) -> None:
+    path = tmp_path / "events"
+    listening = asyncio.create_task(curl(classroom, "-N", "-o", path, "URL/ticks"))
+
+    async def ten() -> bool:
+        return path.exists() and len(ids_of(path.read_text())) >= 10
+
+    await until(ten)
+    await classroom.kill_browser(await classroom.host_tab())
+    assert (await listening)[0] == 18  # it ended before its end
+    last = ids_of(path.read_text())[-1]
+    wanted = ["-N", "-m", "2", "-H", f"Last-Event-ID: {last}", "URL/ticks"]
+    code, said = await curl(classroom, *wanted)
+    assert code == 28
+    assert ids_of(said.decode())[:5] == list(range(last + 1, last + 6))
+
+
+async def test_a_browser_goes_on_with_events_by_itself(classroom: Classroom) -> None:
+    device = classroom.phones[0]
+    page = await device.open(f"http://{classroom.bridge.host.address}:{classroom.bridge.port}/")
+    await page.evaluate(
+        """() => {
+            globalThis.seen = [];
+            globalThis.opened = 0;
+            const source = new EventSource("/ticks");
+            source.onopen = () => { opened += 1; };
+            source.onmessage = (event) => seen.push([Number(event.lastEventId), event.data]);
+        }"""
+    )
+    await page.wait_for_function("seen.length >= 10")
+    await classroom.kill_browser(classroom.presenter)
+    died_at = await page.evaluate("seen.length")
+    await page.wait_for_function("n => seen.length >= n + 20", arg=died_at)
+    seen = await page.evaluate("seen")
+    assert seen == [[number, str(number * number)] for number in range(1, len(seen) + 1)]
+    assert await page.evaluate("opened") == 2
+    await page.close()
+    # The browser itself logs what it could not load: the stream that broke, and the page's icon.
+    told = classroom.problems()
+    assert [each for each in told if "Failed to load resource" not in each] == []
+
+
+@pytest.mark.parametrize("way", ["--data-binary", "-T"])
+async def test_curl_waits_for_100_and_uploads(
+    classroom: Classroom, tmp_path: Path, way: str
+) -> None:
+    data = content(2_000_000)
+    (tmp_path / "data").write_bytes(data)
+    file = f"{'@' if way == '--data-binary' else ''}{tmp_path / 'data'}"
+    wanted = ["-H", "Expect: 100-continue", "-w", " %{http_code}", way, file, "URL/body"]
+    code, said = await curl(classroom, *wanted)
+    assert (code, said[-4:]) == (0, b" 200")
+    assert hashlib.sha256(data).hexdigest().encode() in said

@@ -18,7 +18,9 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.typing import Subprotocol
 
 from tests.e2e.classroom import APPS, Bridge, until
-from tests.lan.browsers import LAPTOP, Device
+from tests.lan.avahi import Avahi, Service
+from tests.lan.browsers import LAPTOP, PHONE, Device
+from tests.lan.firefox import FirefoxDevice
 from tests.lan.lan import Host, Lan
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -167,6 +169,67 @@ async def test_it_goes_with_its_page(board: Board) -> None:
         return (await board.curl("-m", "2", "URL/"))[0] == 7
 
     await until(gone)
+
+
+async def test_it_is_announced_until_its_page_goes(board: Board) -> None:
+    """Read back by Avahi on another host."""
+    await board.publish()
+    avahi = Avahi(board.lan.host("listener"))
+    try:
+
+        async def found() -> list[Service]:
+            every = await asyncio.to_thread(avahi.browse, "_flyweb._tcp")
+            return [each for each in every if each.instance == "Message board"]
+
+        async def announced() -> bool:
+            return bool(await found())
+
+        await until(announced)
+        (service,) = await found()
+        assert (service.address, service.port) == (board.address, board.port)
+        assert service.txt_record["path"] == "/board"
+        await board.page.goto("about:blank")
+
+        async def gone() -> bool:
+            return not await found()
+
+        await until(gone)
+    finally:
+        avahi.close()
+
+
+async def test_firefox_on_another_host_uses_it(board: Board) -> None:
+    await board.publish()
+    firefox = FirefoxDevice(board.lan.host("visitor"), "visitor", PHONE)
+    await firefox.start()
+    try:
+        page = await firefox.open(f"http://{board.address}:{board.port}/")
+        posted = """() => fetch("/messages", { method: "POST", body: "from Firefox" })
+            .then(async (r) => [r.status, r.headers.get("x-board"), await r.text()])"""
+        status, header, count = await page.evaluate(posted)
+        assert (status, header) == (201, "1")
+        await page.reload()
+        items = await page.evaluate("[...document.querySelectorAll('li')].map(i => i.textContent)")
+        assert items[-1].strip() == "from Firefox"
+        heard = await page.evaluate(
+            """() => new Promise((resolve, reject) => {
+                const heard = [];
+                const socket = new WebSocket(`ws://${location.host}/live`, ["other", "board"]);
+                socket.onopen = () => heard.push(socket.protocol);
+                socket.onmessage = ({ data }) => {
+                    heard.push(JSON.parse(data));
+                    if (heard.length === 2) socket.send("héllo");
+                    if (heard.length === 3) socket.send("leave");
+                };
+                socket.onclose = ({ code, reason }) => resolve([...heard, code, reason]);
+                socket.onerror = reject;
+            })"""
+        )
+        welcome = {"welcome": int(count), "refused": "InvalidAccessError"}
+        said = {"text": "héllo", "count": int(count) + 1}
+        assert heard == ["board", welcome, said, 3001, "you asked"]
+    finally:
+        await firefox.stop()
 
 
 async def test_closing_it_is_told(board: Board) -> None:
