@@ -1,9 +1,9 @@
 /**
  * A group that goes on without a bridge, and a bridge that has begun another history meanwhile.
  *
- * 1. Our node does not leave its history while it hosts and a quorum follows, and as a member not
- *    for HOLD_MS after the group was seen to go on: the others may be about to elect the next host.
- *    What it acknowledged would be lost.
+ * 1. A member does not leave its history for HOLD_MS after the group was seen to go on, whatever a
+ *    bridge says: what was acknowledged would be lost. The host sees it all the time; the others may
+ *    be about to elect the next one.
  * 2. Such a bridge learns our history from `node_up`, and comes over. It is given MEET_MS; until
  *    then nothing that it says of its own history counts here. If it stays, which it does only for
  *    a history of other bridges, we turn back, and ask again after SHUN_MS.
@@ -37,14 +37,14 @@ export class Apart {
 
   /** Our node stays in its history, whatever a bridge says (rule 1). */
   get holds(): boolean {
-    const { epoch, member, livesOn } = this.node;
-    const lately = this.clock.now() - this.seen.at < HOLD_MS && epoch === this.seen.epoch;
-    return livesOn || (member && epoch > 0 && lately);
+    const { epoch, member } = this.node;
+    const lately = this.clock.now() - this.seen.at < HOLD_MS;
+    return member && epoch > 0 && epoch === this.seen.epoch && lately;
   }
 
   /** Whether a bridge at which we have just arrived speaks of another history (rule 2). */
   isForeign(frame: Payload): boolean {
-    if (!this.node.livesOn) {
+    if (!this.holds || !this.node.livesOn) {
       this.over();
       return false;
     }

@@ -26,11 +26,9 @@ const state = (epoch: number): Payload => ({ type: "state", epoch, index: 3, val
 const MESSAGE: Payload = { type: "message", index: 9, position: 0, payload: "theirs" };
 const OFFER = { type: "signal", kind: "offer" } as unknown as Payload;
 
-test("a host whom a quorum follows stays in its history, and so does a member for a while", () => {
+test("a member stays in its history for a while after the group went on without a bridge", () => {
   const { clock, apart, node } = made();
-  assert.ok(apart.holds);
-  node.livesOn = false;
-  assert.ok(!apart.holds, "a bridge was there all the time: it knows best");
+  assert.ok(!apart.holds, "a bridge was there all the time: it knows best, also for a host");
   apart.goesOn();
   assert.ok(apart.holds);
   clock.pass(HOLD_MS - 1);
@@ -50,6 +48,8 @@ test("an observer has nothing to hold", () => {
 
 test("nothing counts that a bridge says of another history, until it comes over", () => {
   const { clock, apart } = made();
+  assert.ok(!apart.isForeign(state(7)), "a host that was at a bridge all the time takes its word");
+  apart.goesOn();
   assert.ok(!apart.isForeign(MESSAGE), "nothing is known against it yet");
   assert.ok(apart.isForeign(state(7)));
   assert.ok(apart.isForeign(MESSAGE));
@@ -66,11 +66,13 @@ test("nothing counts that a bridge says of another history, until it comes over"
 
 test("a bridge that has no history yet is none of another", () => {
   const { apart } = made();
+  apart.goesOn();
   assert.ok(!apart.isForeign(status(0)));
 });
 
 test("a bridge that stays in its own history is left, and shunned for a while", () => {
   const { clock, apart } = made();
+  apart.goesOn();
   apart.isForeign(status(7));
   clock.pass(MEET_MS);
   assert.ok(apart.givesUp());
@@ -82,6 +84,7 @@ test("a bridge that stays in its own history is left, and shunned for a while", 
 
 test("whoever hosts nothing takes a bridge's word", () => {
   const { apart, node } = made();
+  apart.goesOn();
   apart.isForeign(status(7));
   node.livesOn = false;
   assert.ok(!apart.isForeign(status(7)));
