@@ -120,7 +120,10 @@ async def test_reloading_a_page_keeps_the_device_and_its_votes(classroom: Classr
 
 @pytest.mark.parametrize("engine", ["firefox", "webkit"])
 async def test_a_page_reloaded_during_a_takeover(classroom: Classroom, engine: str) -> None:
-    """What it was told before it went holds; it comes back to whoever hosts by then."""
+    """What it was told before it went holds; it comes back to whoever hosts by then.
+
+    With the host two of three voters go in one moment: mostly the group goes on in a new epoch.
+    """
     reloaded = classroom.tabs[engine]
     before = await reloaded.status()
     await _can_lose_one(classroom)
@@ -136,9 +139,7 @@ async def test_a_page_reloaded_during_a_takeover(classroom: Classroom, engine: s
     counted = (await classroom.script())["state"]["counted"][told["clientId"]]
     assert all(counted.get(str(number)) == 1 for number, *_ in told["acknowledged"])
     assert set(counted.values()) == {1}
-    after = await reloaded.status()
-    assert after["deviceId"] == before["deviceId"]
-    assert after["epoch"] == before["epoch"]
+    assert (await reloaded.status())["deviceId"] == before["deviceId"]
 
 
 async def _hand_over(classroom: Classroom, hosting: Tab) -> Tab:
