@@ -199,6 +199,10 @@ thousand small frames a second, and the votes share the air with them. Up to 100
 ``CHANGES_PER_SECOND`` each; a lecture hall of 500 sees four changes a second, each with all votes
 since the last."""
 
+RESYNC_SECONDS: Final = 1.0
+"""A client that asks for the whole state is sent it once in so many seconds: it asks when something
+was lost, which is rare."""
+
 STATUS_PER_SECOND: Final = 4
 """Status frames a second for mere head counts. A change of host is told at once."""
 

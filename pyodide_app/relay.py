@@ -11,6 +11,7 @@
 5. In its first SETTLE_SECONDS the group is told nothing of who is here: the others are just
    arriving, and whoever is missing from a directory is taken for dead.
 6. A client that leaves while its channel lives has gone to a bridge: its node is not lost.
+7. Frames have the same rates as at a bridge (:mod:`ftweb.bridge.sockets`).
 """
 
 from __future__ import annotations
@@ -24,7 +25,13 @@ from ftweb import codec, frames
 from ftweb.app import Effect
 from ftweb.driver import Driver, NodeStatus
 from ftweb.errors import FrameError
-from ftweb.relay.connection import REPLACED, Connection, NodeHere, Registry
+from ftweb.limits import (
+    CLIENT_FRAMES_PER_SECOND,
+    RATE_BURST_SECONDS,
+    REPLICA_FRAMES_PER_SECOND,
+)
+from ftweb.relay.bucket import TokenBucket
+from ftweb.relay.connection import CLOSE_CODES, REPLACED, Connection, NodeHere, Registry
 from ftweb.relay.here import Here
 from ftweb.relay.relay import Relay
 from ftweb.relay.wire import Prepared
@@ -126,6 +133,8 @@ class TabRelay:
         self._registry = Registry()
         self._opened: dict[str, messages.WireOpen] = {}
         self._joined: dict[str, Connection] = {}
+        self._buckets: dict[str, tuple[bool, TokenBucket]] = {}
+        """Of each channel, with whether there is a replica behind it (rule 7)."""
         self._relay = Relay(
             here=Here(
                 bridge="",
@@ -176,6 +185,7 @@ class TabRelay:
             return
         connection = self._joined.get(link)
         try:
+            self._spend(link, replica=connection is not None and connection.node is not None)
             frame = codec.decode(text)
             if connection is None:
                 self._join(opened, frame)
@@ -185,7 +195,17 @@ class TabRelay:
             _log.warning("Closed the channel of client %s: %s", opened.client_id, error)
             wire = self._wire(link) if connection is None else connection.wire
             wire.write(Prepared(codec.encode(frames.Error(code=error.code, message=error.message))))
-            wire.close(4400, error.code)
+            wire.close(CLOSE_CODES.get(error.code, 4400), error.code)
+
+    def _spend(self, link: str, *, replica: bool) -> None:
+        now = asyncio.get_running_loop().time()
+        known = self._buckets.get(link)
+        if known is None or known[0] is not replica:
+            rate = REPLICA_FRAMES_PER_SECOND if replica else CLIENT_FRAMES_PER_SECOND
+            bucket = TokenBucket(rate=rate, burst=rate * RATE_BURST_SECONDS, now=now)
+            known = self._buckets[link] = replica, bucket
+        if not known[1].take(now):
+            raise FrameError("Too many frames a second.", code="rate_limited")
 
     def closed(self, link: str, *, lost: bool) -> None:
         """A client has left (rule 6), or its channel has died.
@@ -195,6 +215,8 @@ class TabRelay:
             lost: the channel has died, so the tab is gone as far as can be told.
         """
         self._opened.pop(link, None)
+        if lost:
+            self._buckets.pop(link, None)
         connection = self._joined.pop(link, None)
         if connection is None:
             return

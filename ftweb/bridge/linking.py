@@ -29,7 +29,6 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidURI
 from websockets.protocol import State
 
 from ftweb import codec, frames
-from ftweb.bridge.bucket import TokenBucket
 from ftweb.bridge.security import Receive, Scope, Send
 from ftweb.bridge.wire import EXTENSION
 from ftweb.errors import ConnectError, FrameError
@@ -42,6 +41,7 @@ from ftweb.limits import (
     LINKED_BRIDGES,
     RATE_BURST_SECONDS,
 )
+from ftweb.relay.bucket import TokenBucket
 from ftweb.relay.connection import SILENT, Registry, fail
 from ftweb.relay.handshake import Answering, Asking, Me, Peer
 from ftweb.relay.links import Link, Links

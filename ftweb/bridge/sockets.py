@@ -25,7 +25,6 @@ from typing import Protocol
 import msgspec
 
 from ftweb import codec, frames
-from ftweb.bridge.bucket import TokenBucket
 from ftweb.bridge.config import Identity
 from ftweb.bridge.security import Receive, Scope, Send, check_token, client_id, device_id
 from ftweb.bridge.wire import EXTENSION
@@ -38,6 +37,7 @@ from ftweb.limits import (
     REPLICA_FRAMES_PER_SECOND,
     SILENCE_SECONDS,
 )
+from ftweb.relay.bucket import TokenBucket
 from ftweb.relay.connection import GOING_AWAY, REPLACED, SILENT, Connection, Registry, fail
 from ftweb.relay.wire import Wire
 

@@ -27,7 +27,6 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from websockets.frames import Frame, Opcode
 
 from ftweb import codec, frames
-from ftweb.bridge.bucket import TokenBucket
 from ftweb.limits import (
     CLOSE_SECONDS,
     FRAGMENT_BYTES,
@@ -40,6 +39,7 @@ from ftweb.limits import (
     RATE_BURST_SECONDS,
     REPLICA_FRAMES_PER_SECOND,
 )
+from ftweb.relay.bucket import TokenBucket
 from ftweb.relay.wire import Prepared
 
 EXTENSION = "ftweb.wire"

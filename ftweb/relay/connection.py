@@ -91,6 +91,9 @@ class Connection:
     """It said so: its end is no accident."""
     state_epoch: int = -1
     state_index: int = 0
+    resync_at: float = float("-inf")
+    """Not before then is it sent another whole state for the asking."""
+    resync_waits: bool = False
     """Which state the client holds; epoch -1 for none."""
 
     def send(self, frame: Frame) -> None:

@@ -34,6 +34,7 @@ from ftweb.limits import (
     CHANGES_PER_SECOND,
     OUTBOX_BYTES,
     OUTBOX_REPLAY,
+    RESYNC_SECONDS,
     SESSIONS,
     STATUS_PER_SECOND,
     UNREAD_BYTES,
@@ -155,9 +156,22 @@ class Stream:
             connection.send_prepared(self._status_frame)
 
     def resync(self, connection: Connection) -> None:
-        """The client asks for the whole state: what it held did not fit."""
+        """The client asks for the whole state: what it held did not fit. Who asks again at once
+        gets it in a moment: it may have 4 MiB."""
+        now = self._loop.time()
+        if now < connection.resync_at:
+            if not connection.resync_waits:
+                connection.resync_waits = True
+                self._loop.call_at(connection.resync_at, self._resync_late, connection)
+            return
+        connection.resync_at = now + RESYNC_SECONDS
         connection.state_epoch = -1
         self._bring_up(connection, {})
+
+    def _resync_late(self, connection: Connection) -> None:
+        connection.resync_waits = False
+        if self._registry.client(connection.client_id) is connection:
+            self.resync(connection)
 
     def _changed(self, effect: Changed) -> None:
         size = len(msgspec.json.encode(effect.patch))

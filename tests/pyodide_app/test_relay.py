@@ -202,3 +202,24 @@ def test_the_bridges_epoch_is_told_with_its_list() -> None:
     assert [frame.epoch for frame in told if isinstance(frame, frames.Directory)] == [7, 7]
     whereabouts.of_bridge(listing())
     assert told[-1] == listing(info("b"), epoch=6)
+
+
+async def test_a_guest_cannot_make_the_tab_work_all_the_time(
+    tmp_path: Path, server: Server
+) -> None:
+    async with together(Bridge(tmp_path, state={"sum": 0}), server) as (node, posts):
+        greedy, honest = Guest(node, posts, "g"), Guest(node, posts, "h")
+        for guest in (greedy, honest):
+            guest.open()
+            guest.say(HELLO)
+            await guest.wait(frames.State)
+        for _ in range(20):
+            greedy.say(frames.Resync())
+        await asyncio.sleep(0.1)
+        assert len([frame for frame in greedy.frames if isinstance(frame, frames.State)]) == 2
+        for number in range(1000):
+            greedy.say(frames.Ping(n=number))
+        assert greedy.closed == 4429
+        await greedy.wait(frames.Error, lambda error: error.code == "rate_limited")
+        honest.say(frames.Ping(n=1))
+        await honest.wait(frames.Pong)

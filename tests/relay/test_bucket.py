@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from ftweb.bridge.bucket import TokenBucket
+from ftweb.relay.bucket import TokenBucket
 
 
 def test_burst_then_rate() -> None:
