@@ -282,6 +282,8 @@ export class NodeKeeper {
   /** The worker threw, or could not boot. */
   private broken(message: string): void {
     if (this.worker === undefined) return;
+    // For the app's author: the page goes on without a word, and nothing else says why none hosts.
+    console.error(`ftweb: the app does not run in this tab: ${message}`);
     const home = this.origin === this.home.origin;
     this.events.failed({
       code: "node_failed",

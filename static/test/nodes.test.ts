@@ -289,7 +289,8 @@ test("handlers that hang one after the other: longer waits, but never given up",
   assert.equal(clock.wait, REBOOT_BASE_MS, "one that lasted makes the next end a first one");
 });
 
-test("a worker that crashes again and again is given up", () => {
+test("a worker that crashes again and again is given up", (t) => {
+  const said = t.mock.method(console, "error", () => undefined);
   const { clock, workers, last, sent, failures, gaveUps } = up();
   last().onerror?.({ message: "out of memory" });
   assert.deepEqual(sent, [{ type: "node_down", node_id: "n1", reason: "crashed" }]);
@@ -301,6 +302,11 @@ test("a worker that crashes again and again is given up", () => {
   clock.pass(10 * CRASHES_MS);
   assert.equal(workers.length, CRASHES);
   assert.deepEqual(failures.at(-1), { code: "node_failed", message: "app: app.py:3" });
+  assert.equal(said.mock.callCount(), CRASHES, "its author finds them in the console");
+  assert.match(
+    String(said.mock.calls.at(-1)?.arguments[0]),
+    /does not run in this tab: app: app.py:3/,
+  );
   assert.equal(gaveUps(), 0, "it was the app: the next load of the page may try again");
 });
 
