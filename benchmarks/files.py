@@ -251,11 +251,14 @@ async def measure(parts: Sequence[str], runs: int, port: int, mb: Sequence[int])
         folder = Path(name)
         source = folder / "source"
         source.mkdir()
-        bridges = [Bridge(folder / f"data{number}", port + number) for number in range(3)]
+        timed = "sizes" in parts or "deaths" in parts
+        bridges = [
+            Bridge(folder / f"data{number}", port + number) for number in range(3 if timed else 1)
+        ]
         for bridge in bridges:
             bridge.start()
             stack.callback(bridge.stop)
-        if "sizes" in parts or "deaths" in parts:
+        if timed:
             files = {label: make(source, size) for label, size in SIZES.items()}
             for bridge in bridges:
                 for path, manifest in files.values():
