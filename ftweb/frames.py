@@ -93,8 +93,6 @@ class Source(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 # --- joining ------------------------------------------------------------------------------
-
-
 class Hello(_Frame, frozen=True, tag="hello"):
     version: Count
     client_key: Secret
@@ -167,8 +165,6 @@ class Bye(_Frame, frozen=True, tag="bye"):
 
 
 # --- requests -----------------------------------------------------------------------------
-
-
 class OpenSession(_Frame, frozen=True, tag="open_session"):
     """Sent once per client and repeated until ``session`` comes. Idempotent."""
 
@@ -214,8 +210,6 @@ class Message(_Frame, frozen=True, tag="message"):
 
 
 # --- state --------------------------------------------------------------------------------
-
-
 class State(_Frame, frozen=True, tag="state"):
     epoch: Count
     index: Count
@@ -261,8 +255,6 @@ class Status(_Frame, frozen=True, tag="status"):
 
 
 # --- nodes --------------------------------------------------------------------------------
-
-
 class Leads(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A node's own word that it leads."""
 
@@ -410,8 +402,6 @@ class Signal(_Frame, frozen=True, tag="signal"):
 
 
 # --- links between bridges ----------------------------------------------------------------
-
-
 class LinkHello(_Frame, frozen=True, tag="link_hello"):
     """The first frame on ``/ftweb/link``, of the bridge that opened it."""
 
