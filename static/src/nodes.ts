@@ -283,7 +283,7 @@ export class NodeKeeper {
   private broken(message: string): void {
     if (this.worker === undefined) return;
     // For the app's author: the page goes on without a word, and nothing else says why none hosts.
-    console.error(`ftweb: the app does not run in this tab: ${message}`);
+    console.warn(`ftweb: the app does not run in this tab: ${message}`);
     const home = this.origin === this.home.origin;
     this.events.failed({
       code: "node_failed",
