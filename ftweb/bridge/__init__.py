@@ -21,10 +21,41 @@ In dependency order::
     publishing   the server on the LAN, by mDNS
     discovery    finding servers, by mDNS
     server       all of it, started and stopped in order
+
+What is named here is imported when it is asked for: who only looks for servers loads no web server.
 """
 
-from ftweb.bridge.config import BridgeConfig, Identity, load_identity
-from ftweb.bridge.discovery import Found, browse
-from ftweb.bridge.server import Started, serve
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from ftweb.bridge.config import BridgeConfig, Identity, load_identity
+    from ftweb.bridge.discovery import Found, browse
+    from ftweb.bridge.server import Started, serve
 
 __all__ = ["BridgeConfig", "Found", "Identity", "Started", "browse", "load_identity", "serve"]
+
+_HOMES: Final = {
+    "BridgeConfig": "config",
+    "Found": "discovery",
+    "Identity": "config",
+    "Started": "server",
+    "browse": "discovery",
+    "load_identity": "config",
+    "serve": "server",
+}
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'ftweb.bridge' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"ftweb.bridge.{home}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import logging
 from collections import Counter
 from collections.abc import Callable
 from contextlib import AsyncExitStack
@@ -189,7 +190,10 @@ async def test_a_page_of_one_bridge_may_come_over_to_another(pair: tuple[Bridge,
     assert await opens(first.origin), "also after it has died"
 
 
-async def test_without_the_token_nothing_is_said(hosted: tuple[Bridge, Tab]) -> None:
+async def test_without_the_token_nothing_is_said(
+    hosted: tuple[Bridge, Tab], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, logger="ftweb.bridge.linking")
     first, _ = hosted
     identity = dataclasses.replace(first.config.identity, presenter_token="x" * 22)
     stranger = first.another("stranger", identity=identity)
@@ -197,7 +201,8 @@ async def test_without_the_token_nothing_is_said(hosted: tuple[Bridge, Tab]) -> 
     try:
         client = await stranger.join()
         near = await first.join()
-        await asyncio.sleep(0.5)
+        await eventually(lambda: f"No link with {first.origin}" in caplog.text)
+        assert "presenter token" in caplog.text, "and why"
         assert len((await client.wait(frames.Status)).bridges) == 1
         assert all(len(status.bridges) == 1 for status in near.of(frames.Status))
     finally:
