@@ -15,6 +15,22 @@ from ftweb.cli.errors import debugging
 _SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 88}
 
 
+_host = click.option(
+    "--host",
+    metavar="A",
+    default="0.0.0.0",
+    help="Address to listen on; default: all of this machine's.",
+)
+_port = click.option(
+    "--port",
+    metavar="PORT",
+    type=click.IntRange(0, 65535),
+    default=8765,
+    show_default=True,
+    help="Port to listen on; 0 lets the system choose.",
+)
+
+
 @click.group(invoke_without_command=True, context_settings=_SETTINGS)
 @click.version_option(ftweb.__version__, prog_name="ftweb", message="%(prog)s %(version)s")
 @click.pass_context
@@ -38,20 +54,8 @@ def cli(context: click.Context) -> None:
 @cli.command()
 @click.argument("app_dir", metavar="APP_DIR", type=click.Path(path_type=Path))
 @click.option("--name", metavar="NAME", help="Name of this server; default: the app's own.")
-@click.option(
-    "--host",
-    metavar="A",
-    default="0.0.0.0",
-    help="Address to listen on; default: all of this machine's.",
-)
-@click.option(
-    "--port",
-    metavar="PORT",
-    type=click.IntRange(0, 65535),
-    default=8765,
-    show_default=True,
-    help="Port to listen on; 0 lets the system choose.",
-)
+@_host
+@_port
 @click.option(
     "--data",
     metavar="DIR",
@@ -136,20 +140,8 @@ def check(app_dir: Path, as_json: bool) -> None:
 @click.option(
     "--token", metavar="T", help="The presenter token, unless ADDRESS has it after #presenter=."
 )
-@click.option(
-    "--host",
-    metavar="A",
-    default="0.0.0.0",
-    help="Address to listen on; default: all of this machine's.",
-)
-@click.option(
-    "--port",
-    metavar="PORT",
-    type=click.IntRange(0, 65535),
-    default=8765,
-    show_default=True,
-    help="Port to listen on; 0 lets the system choose.",
-)
+@_host
+@_port
 @click.option(
     "--data",
     metavar="DIR",

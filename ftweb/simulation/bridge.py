@@ -31,7 +31,7 @@ from ftweb.simulation.invariants import Checks, Violation
 from ftweb.simulation.network import Socket
 from ftweb.simulation.nodes import CheckedMachine, Node
 from ftweb.simulation.world import Process, World
-from ftweb.storage import Saved
+from ftweb.storage import Saved, Storage
 
 if TYPE_CHECKING:
     from ftweb.simulation.pages import Page
@@ -145,38 +145,41 @@ class Bridge:
             new_machine=self._new_machine,
             own=[f"bridge-{start}" for start in range(self._starts)],
         )
-        self.registry = Registry()
-        self.relay = Relay(
-            here=Here(
-                device_id=LAPTOP,
-                name=self._genesis.name,
-                guid=self._genesis.guid,
-                bundle=self._genesis.bundle,
-                runtime_url="",
-                join_url="",
-                bridge=LAPTOP,
-            ),
-            registry=self.registry,
-            loop=cast(asyncio.AbstractEventLoop, process),
-            on_hosting=self._on_hosting,
-        )
-        self._checks.saved(
-            self.node_id,
-            epoch=first.epoch,
-            hard_state=first.hard_state,
-            snapshot=first.snapshot,
-            entries=first.entries,
-        )
+        self._make_relay(bridge=LAPTOP)
+        self._show(first)
         self.disk.save(
             epoch=first.epoch,
             hard_state=first.hard_state,
             snapshot=first.snapshot,
             entries=first.entries,
         )
+        self._make_node(self.disk)
+        self.node.wake()
+        world.say(f"{self.node_id} starts, epoch {self._starts}")
+
+    def _make_relay(self, *, bridge: str, start: int = 0) -> None:
+        self.registry = Registry()
+        self.relay = Relay(
+            here=Here(
+                device_id=bridge,
+                name=self._genesis.name,
+                guid=self._genesis.guid,
+                bundle=self._genesis.bundle,
+                runtime_url="",
+                join_url="",
+                bridge=bridge,
+                start=start,
+            ),
+            registry=self.registry,
+            loop=cast(asyncio.AbstractEventLoop, self.process),
+            on_hosting=self._on_hosting,
+        )
+
+    def _make_node(self, storage: Storage) -> None:
         self.node = Node(
-            process=process,
+            process=self.process,
             node_id=self.node_id,
-            storage=self.disk,
+            storage=storage,
             send=self.relay.send,
             checks=self._checks,
             new_machine=self._new_machine,
@@ -187,8 +190,16 @@ class Bridge:
         )
         # The relay asks its driver for what the replica has as well, under the same names.
         self.relay.attach(cast(Driver, self.node.replica))
-        self.node.wake()
-        world.say(f"{self.node_id} starts, epoch {self._starts}")
+
+    def _show(self, saved: Saved) -> None:
+        """The checks see what is saved past the node's own storage."""
+        self._checks.saved(
+            self.node_id,
+            epoch=saved.epoch,
+            hard_state=saved.hard_state,
+            snapshot=saved.snapshot,
+            entries=saved.entries,
+        )
 
     def _load(self) -> Saved | None:
         """What was saved; damage must be noticed."""

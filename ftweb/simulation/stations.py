@@ -15,19 +15,15 @@ from ftweb.app import Effect
 from ftweb.beginning import Genesis, beginning, rest_of
 from ftweb.bridge.continuing import Continuing
 from ftweb.core import NodeId, Settings
-from ftweb.driver import Driver
 from ftweb.epochs import generation_of, next_epoch
-from ftweb.relay.connection import Registry
 from ftweb.relay.handshake import Peer
-from ftweb.relay.here import Here
 from ftweb.relay.links import Link as Linked
 from ftweb.relay.meeting import Meeting
-from ftweb.relay.relay import Relay
 from ftweb.relay.wire import Prepared
 from ftweb.simulation.bridge import Bridge
 from ftweb.simulation.disk import Kept
 from ftweb.simulation.invariants import Violation
-from ftweb.simulation.nodes import CheckedMachine, Node
+from ftweb.simulation.nodes import CheckedMachine
 from ftweb.simulation.sqlite_disk import KeptInSqlite
 from ftweb.simulation.world import Process, World
 from ftweb.storage import Durable, Saved, Switching
@@ -228,23 +224,7 @@ class Station(Bridge):
         self.switching = _Reached(self.durable, process.reach)
         saved = self.durable.load()
         self.node_id = self._new_id()
-        self.registry = Registry()
-        loop = cast(asyncio.AbstractEventLoop, process)
-        self.relay = Relay(
-            here=Here(
-                bridge=self.bridge,
-                device_id=self.bridge,
-                name=self._genesis.name,
-                guid=self._genesis.guid,
-                bundle=self._genesis.bundle,
-                runtime_url="",
-                join_url="",
-                start=self.started,
-            ),
-            registry=self.registry,
-            loop=loop,
-            on_hosting=self._on_hosting,
-        )
+        self._make_relay(bridge=self.bridge, start=self.started)
         if saved is not None:
             self.relay.leavers.ended(self._own_ids()[:-1], rest_of(saved))
         if saved is not None or self._first:
@@ -256,21 +236,10 @@ class Station(Bridge):
                 snapshot=first.snapshot,
                 entries=first.entries,
             )
-        self.node = Node(
-            process=process,
-            node_id=self.node_id,
-            storage=self.switching,
-            send=self.relay.send,
-            checks=self._checks,
-            new_machine=self._new_machine,
-            listener=self,
-            server=None,
-            settings=self._settings,
-            compact_entries=self._compact_entries,
-        )
+        self._make_node(self.switching)
         self._name = self.node.replica.begin
         self.node.replica.begin = self._named  # type: ignore[method-assign]
-        self.relay.attach(cast(Driver, self.node.replica))
+        loop = cast(asyncio.AbstractEventLoop, process)
         self.continuing = Continuing(
             loop=loop,
             begin=lambda: self._go_on(new=False),
@@ -318,15 +287,6 @@ class Station(Bridge):
             new_machine=self._new_machine,
             own=self._own_ids(),
             left=self.relay.leavers.said,
-        )
-
-    def _show(self, saved: Saved) -> None:
-        self._checks.saved(
-            self.node_id,
-            epoch=saved.epoch,
-            hard_state=saved.hard_state,
-            snapshot=saved.snapshot,
-            entries=saved.entries,
         )
 
     def _go_on(self, *, new: bool) -> None:
