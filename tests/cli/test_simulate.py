@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -122,3 +124,20 @@ def test_with_a_bug_in_place_it_names_the_invariant(
     done = simulate("--schedules", "20", "--seed", "1", "--jobs", "1", "--json")
     assert done.exit_code == 1
     assert json.loads(done.stdout)["violations"][0]["invariant"] in BUGS[name].caught_by
+
+
+def test_people_can_try_a_bug_over_the_command_line() -> None:
+    """With a process of its own, and its exit status."""
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "tests.simulation.planted", "applies_before_commit"),
+            *("--schedules", "10", "--seed", "1", "--json"),
+        ],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1, done.stderr
+    found = json.loads(done.stdout)["violations"][0]["invariant"]
+    assert found in BUGS["applies_before_commit"].caught_by
