@@ -134,11 +134,11 @@ class Measuring:
         pattern: bytes = odd.PATTERN
         return (pattern * (size // len(pattern) + 1))[:size]
 
-    def start(self, port: int, size: int) -> subprocess.Popen[str]:
+    def start(self, port: int, size: int, *words: str) -> subprocess.Popen[str]:
         """A download that has begun."""
         self.path.unlink(missing_ok=True)
         url = f"http://localhost:{port}/large/{size}"
-        return self.laptop.popen("curl", "-sS", "--fail", "-o", self.path, url)
+        return self.laptop.popen("curl", "-sS", "--fail", *words, "-o", self.path, url)
 
     async def download(self, port: int, size: int) -> float:
         """Milliseconds of one download by curl, as curl counts them."""
@@ -157,10 +157,15 @@ class Measuring:
         return await asyncio.to_thread(self.laptop.run, "curl", "-sS", "--fail", url)
 
     async def killed(self, browsers: Browsers, size: int, kills: int) -> dict[str, Any]:
-        """A download during which so many hosts die, evenly spread."""
+        """A download during which so many hosts die, evenly spread.
+
+        With several deaths it is slowed down: a group that has lost two of five voters within a
+        second, and a third one before it could replace them, has no majority.
+        """
         hosting = await self.where() if kills else ""
         started = time.monotonic()
-        process = self.start(self.bridge.port, size)
+        slow = ("--limit-rate", "30M") if kills > 1 else ()
+        process = self.start(self.bridge.port, size, *slow)
         for number in range(1, kills + 1):
             wanted = size * number // (kills + 1)
 
@@ -168,6 +173,8 @@ class Measuring:
                 return self.path.exists() and self.path.stat().st_size >= wanted
 
             await until(reached, pause=0.001)
+            if number > 1:
+                await until(browsers.can_lose_one)
             browsers.kill(hosting)
             if number < kills:
                 hosting = await self.where()  # waits for the next one
@@ -232,6 +239,10 @@ class Browsers:
             return whole and (len(self._names) < 4 or health["spare"] >= 2)
 
         await until(settled, timeout=90)
+
+    async def can_lose_one(self) -> bool:
+        """Whether there is a majority without one more of them."""
+        return int((await self._bridge.healthz())["spare"]) >= 1
 
     def kill(self, name: str) -> None:
         """SIGKILL for one of them."""
