@@ -64,6 +64,12 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
+def count(tabs: int) -> None:
+    """Progress of opening tabs, now and then."""
+    if tabs % 10 == 0:
+        say(f"{tabs} tabs")
+
+
 def finish(result: dict[str, Any], *, ok: bool) -> None:
     """Print the result and end."""
     print(json.dumps({**result, "ok": ok}, indent=2))

@@ -24,7 +24,7 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
-from _common import finish, machine, say, summary
+from _common import count, finish, machine, say, summary
 from _losses import BAD, Run, run_of, votes_while
 
 from tests.e2e.classroom import APPS, Classroom, Tab, classroom, until
@@ -47,7 +47,7 @@ class Cluster:
         """Until there are so many tabs; gives the seconds that took."""
         started = time.perf_counter()
         dying = (tabs - 1) // 2 - 1 if tabs > 3 else 1
-        await fill(self.rooms, (dying, tabs - 1 - dying), chooser)
+        await fill(self.rooms, (dying, tabs - 1 - dying), chooser, count)
         return time.perf_counter() - started
 
     async def whole(self) -> None:

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil  # type: ignore[import-untyped]  # it comes without
-from _common import finish, machine, say, summary
+from _common import count, finish, machine, say, summary
 
 from tests.e2e.classroom import VOTING, Classroom, Tab, classroom, until
 from tests.e2e.rooms import Room, close, fill, memory
@@ -148,7 +148,7 @@ async def filled(made: Classroom, tabs: int) -> AsyncIterator[list[Room]]:
         await asyncio.gather(*(room.start() for room in rooms))
         if rooms:
             started = time.perf_counter()
-            await fill(rooms, (tabs // 2, tabs - tabs // 2), random.Random(1))
+            await fill(rooms, (tabs // 2, tabs - tabs // 2), random.Random(1), count)
             seconds = time.perf_counter() - started
             say(f"{tabs} tabs after {seconds:.0f} s, {memory(rooms):.0f} MB")
         yield rooms
