@@ -126,6 +126,7 @@ class Seat:
     """What a page takes for its room: the same for all but for the bridge, which may change."""
 
     def __init__(self, hall: Hall, station: Station) -> None:
+        self.hall = hall
         self.world, self.checks, self.history = hall.world, hall.checks, hall.history
         self.network, self.app, self.settings = hall.network, hall.app, hall.settings
         self.plan, self.new_machine = hall.plan, hall.new_machine
@@ -417,7 +418,11 @@ class ApartResult:
 
 def run_apart(plan: ApartPlan, *, narrate: Callable[[str], None] | None = None) -> ApartResult:
     """Run one schedule."""
-    hall = Hall(plan, narrate=narrate)
+    return run_hall(Hall(plan, narrate=narrate))
+
+
+def run_hall(hall: Hall) -> ApartResult:
+    """The same, of any kind."""
     violation: Violation | None = None
     try:
         hall.run()
@@ -432,7 +437,7 @@ def run_apart(plan: ApartPlan, *, narrate: Callable[[str], None] | None = None) 
     if violation is not None:
         hall.world.say(f"VIOLATION {violation}")
     return ApartResult(
-        seed=plan.seed,
+        seed=hall.plan.seed,
         violation=violation,
         digest=hall.world.digest(),
         votes=len(hall.history.acknowledged),

@@ -27,6 +27,8 @@ export interface Surroundings {
   readonly link: Link;
   readonly joining: Joining;
   readonly apart: Apart;
+  /** The node in this tab. */
+  readonly node: { readonly epoch: number; readonly livesOn: boolean; renew(): void };
   readonly known: () => Readonly<Facts>;
   readonly toNode: (message: NetToNode) => void;
 }
@@ -110,13 +112,25 @@ export class Bridgeless {
 
   /** Whoever is without a bridge says so, and a bridge that stays apart is left; asked often. */
   stayTogether(): void {
-    const { apart, joining, known, link } = this.around;
+    const { apart, joining, known, link, node } = this.around;
     const { via, heard, status } = known();
-    if (isTab(via) && heard && status?.quorum === true) apart.goesOn();
+    if (isTab(via)) {
+      if (node.livesOn || (heard && status?.quorum === true)) apart.goesOn();
+    } else if (heard && status !== undefined && !apart.holds) {
+      this.follow(status.epoch);
+    }
     const { target } = joining;
     if (!apart.givesUp() || target === undefined) return;
     this.seeker.stop();
     link.adopt(target.open(), target);
+  }
+
+  /** The bridge's history is ours; what was not listened to while we held counts now. */
+  private follow(epoch: number): void {
+    const { node, toNode } = this.around;
+    if (epoch === 0 || node.epoch === 0 || epoch === node.epoch) return;
+    if (epoch < node.epoch) node.renew();
+    else toNode({ kind: "frame", text: JSON.stringify({ type: "enter", epoch }) });
   }
 
   /** At a bridge, with others still at our relay: send them here. */

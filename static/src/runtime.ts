@@ -148,6 +148,7 @@ export class Runtime {
       link: this.link,
       joining: this.joining,
       apart: this.apart,
+      node: this.nodes,
       known: () => this.status.known,
       toNode: (message) => this.nodes.pass(message),
     });
@@ -318,6 +319,7 @@ export class Runtime {
         this.status.learn({ status: frame, heard: true });
         this.session.status(frame, this.now());
         this.peers.learn({ epoch: this.nodes.epoch || frame.epoch, successors: this.tabs(frame) });
+        this.bridgeless.stayTogether();
         this.bridgeless.fetchGuests(frame);
         break;
       case "signal":

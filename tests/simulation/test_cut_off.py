@@ -1,0 +1,77 @@
+"""A bridge that is cut off while tabs go on without it: schedules, and planted bugs."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from ftweb.app.lineage import Rest
+from ftweb.simulation.cut_off import Tab, draw_cut_off, run_cut_off
+
+SCHEDULES = 100
+CHUNK = 25
+
+
+@pytest.fixture(autouse=True)
+def _quiet() -> Iterator[None]:
+    logging.disable(logging.CRITICAL)
+    yield
+    logging.disable(logging.NOTSET)
+
+
+COUNTED: Counter[str] = Counter()
+
+
+@pytest.mark.parametrize("first", range(0, SCHEDULES, CHUNK))
+def test_every_vote_acknowledged_at_the_bridge_or_among_the_tabs_counts_once(first: int) -> None:
+    for seed in range(first, first + CHUNK):
+        result = run_cut_off(draw_cut_off(seed))
+        assert result.violation is None, f"seed {seed}: {result.violation}"
+        COUNTED.update(result.counts)
+
+
+def test_the_schedules_say_something() -> None:
+    if not COUNTED:  # this test alone
+        for seed in range(CHUNK):
+            COUNTED.update(run_cut_off(draw_cut_off(seed)).counts)
+    for kind in ("cut off", "tab stands in", "epochs begun", "bridge of another epoch met"):
+        assert COUNTED[kind] >= CHUNK // 3, kind
+
+
+def test_a_seed_is_one_story() -> None:
+    assert run_cut_off(draw_cut_off(3)).digest == run_cut_off(draw_cut_off(3)).digest
+
+
+type Plant = Callable[[pytest.MonkeyPatch], None]
+
+
+def _nobody_is_waited_for(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Rest, "lives", property(lambda self: False))
+
+
+def _hosts_tell_no_history(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Tab, "_history", lambda self: None)
+
+
+PLANTED: dict[str, tuple[Plant, int]] = {
+    "nobody is waited for": (_nobody_is_waited_for, 5),
+    "hosts tell no history": (_hosts_tell_no_history, 5),
+}
+
+
+@pytest.mark.parametrize("name", PLANTED)
+def test_planted_bug_is_caught(
+    name: str, monkeypatch: pytest.MonkeyPatch, record_property: Callable[[str, object], None]
+) -> None:
+    plant, within = PLANTED[name]
+    plant(monkeypatch)
+    for seed in range(within):
+        violation = run_cut_off(draw_cut_off(seed)).violation
+        if violation is not None:
+            record_property("schedules", seed + 1)
+            record_property("invariant", violation.invariant)
+            return
+    pytest.fail(f"not caught within {within} schedules")
