@@ -215,7 +215,8 @@ async def tab_memory(bridge: Bridge, folder: Path, mb: int) -> tuple[dict[str, A
         async with chromium(playwright, bridge) as (page, pid):
             idle, begin = memory.begin(pid), time.perf_counter()
             await page.get_by_test_id("choose").set_input_files(path)
-            await page.locator(".facts", has_text="the bridge").wait_for(timeout=200_000)
+            row = page.locator('[data-testid="file"]', has_text=path.name)
+            await row.locator(".facts", has_text="the bridge").wait_for(timeout=200_000)
             note("sharing", idle, begin, pid)
         async with chromium(playwright, bridge) as (page, pid):
             row = page.locator('[data-testid="file"]', has_text=path.name)

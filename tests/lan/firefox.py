@@ -38,6 +38,7 @@ from tests.lan.lan import Host, LanError
 PREFERENCES = {
     # It must not look for the internet: there is none, and waiting for it costs seconds.
     "app.update.disabledForTesting": True,
+    "browser.download.folderList": 2,  # into the folder that is given
     "browser.safebrowsing.downloads.remote.enabled": False,
     "browser.safebrowsing.malware.enabled": False,
     "browser.safebrowsing.phishing.enabled": False,
@@ -219,10 +220,12 @@ class FirefoxDevice(BrowserProcess):
     def __init__(self, host: Host, name: str, size: tuple[int, int]) -> None:
         super().__init__(host, name, size)
         self._bidi: Bidi | None = None
+        self.downloads = self.profile / "downloads"
 
     async def start(self, playwright: Playwright | None = None, /) -> None:
         """Start the browser (again, with the same profile: the same device)."""
-        lines = [f"user_pref({json.dumps(k)}, {json.dumps(v)});" for k, v in PREFERENCES.items()]
+        preferences = {**PREFERENCES, "browser.download.dir": str(self.downloads)}
+        lines = [f"user_pref({json.dumps(k)}, {json.dumps(v)});" for k, v in preferences.items()]
         (self.profile / "user.js").write_text("\n".join(lines))
         port_file = self.profile / "WebDriverBiDiServer.json"
         port_file.unlink(missing_ok=True)

@@ -25,6 +25,8 @@ import { advice, connection as inWords } from "./lib/words.js";
 
 /** Above this size nobody fetches a file without having been asked to. */
 const QUIET_BYTES = 64_000_000;
+/** Larger ones that this device shared are not copied: another tab of it may have the original. */
+const COPIED_BYTES = 256 * 1024 * 1024;
 /** How many devices should hold a file. */
 const ENOUGH = 2;
 
@@ -53,7 +55,7 @@ function render() {
     rows.set(key, row);
     const local = localOf(key);
     row.update(file, {
-      mine: connection.presenter || file.by === connection.deviceId,
+      mine: isMine(key),
       held: here.has(file.manifest.sha256),
       progress: local.quiet ? null : local.progress,
       note: local.note,
@@ -79,6 +81,28 @@ function localOf(key) {
     locals.set(key, local);
   }
   return local;
+}
+
+/**
+ * Whether this page may change it.
+ *
+ * @param {string} key
+ */
+function isMine(key) {
+  return connection?.presenter || state?.files[key]?.by === connection?.deviceId;
+}
+
+/**
+ * The key of a file that is shared once more: it may have been left half-way.
+ *
+ * @param {import("./lib/row.js").Manifest} manifest
+ * @returns {string | null}
+ */
+function find({ name, sha256 }) {
+  const same = Object.entries(state?.files ?? {}).find(
+    ([, file]) => file.manifest.name === name && file.manifest.sha256 === sha256,
+  );
+  return same?.[0] ?? null;
 }
 
 /** @param {string} text */
@@ -193,9 +217,15 @@ async function offer(file, instead) {
   });
   try {
     const { manifest } = await task.described;
-    const message = instead === null ? { type: "add", manifest } : { type: "replace", file: instead, manifest };
-    ({ file: key } = /** @type {{file: string}} */ (await connection.send(message)));
-    aloud(`${manifest.name} is in the list.`);
+    const known = instead === null ? find(manifest) : null;
+    if (known === null) {
+      const message = instead === null ? { type: "add", manifest } : { type: "replace", file: instead, manifest };
+      ({ file: key } = /** @type {{file: string}} */ (await connection.send(message)));
+      aloud(`${manifest.name} is in the list.`);
+    } else {
+      key = known;
+      aloud(`${manifest.name} was in the list already.`);
+    }
     const local = localOf(key);
     local.sha256 = manifest.sha256;
     local.task = task;
@@ -203,7 +233,10 @@ async function offer(file, instead) {
     here.add(manifest.sha256);
     render();
     await task.done;
-    await connection.send({ type: "complete", file: key, sha256: manifest.sha256 });
+    // What has just been added is ours, also where the state does not show it yet.
+    if (known === null || isMine(key)) {
+      await connection.send({ type: "complete", file: key, sha256: manifest.sha256 });
+    }
     await connection.send({ type: "hold", file: key, sha256: manifest.sha256 });
   } catch (error) {
     task.cancel();
@@ -238,6 +271,7 @@ function onState(next) {
       }
     }
   }
+  letGo();
   seeToCopies();
   render();
 }
@@ -262,6 +296,21 @@ function seeToCopies() {
       }
     }
   }, 1000 + Math.random() * 4000);
+}
+
+/** Whether this page knows what the device kept from before, and has said what it did not. */
+let looked = false;
+let letGone = false;
+
+/** Say so if the browser has thrown away what this device kept, so that another one takes it. */
+function letGo() {
+  if (!looked || letGone || !state) return;
+  letGone = true;
+  for (const [key, { manifest, holders }] of Object.entries(state.files)) {
+    if (connection && connection.deviceId in holders && !here.has(manifest.sha256) && manifest.size <= COPIED_BYTES) {
+      void connection.send({ type: "let_go", file: key, sha256: manifest.sha256 }).catch(() => {});
+    }
+  }
 }
 
 /** @param {import("/ftweb/client.js").FtwebStatus} status */
@@ -340,6 +389,8 @@ try {
   });
   // What this device kept from before, so that its buttons say so.
   for (const hash of await held()) here.add(hash);
+  looked = true;
+  letGo();
   render();
 } catch (error) {
   say(byId("empty-title"), "Not joined");

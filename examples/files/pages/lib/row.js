@@ -23,7 +23,7 @@ export function createRow(key, act) {
   const badge = h("span", { class: "badge", "aria-hidden": "true" });
   const name = h("span", { class: "name" });
   const facts = h("span", { class: "facts soft" });
-  const bar = h("progress", { max: "1", "aria-label": "Progress" });
+  const bar = h("progress", { max: "1" });
   const state = h("span", { class: "state", "data-testid": "progress-text" });
   const line = h("p", { class: "line", hidden: true }, bar, state);
   /** @type {Record<string, HTMLButtonElement>} */
@@ -72,6 +72,7 @@ export function createRow(key, act) {
     for (const [one, button] of Object.entries(buttons)) {
       set(button, "aria-label", `${button.textContent ?? one}: ${manifest.name}`);
     }
+    set(bar, "aria-label", `Progress: ${manifest.name}`);
     set(line, "hidden", !busy && note === "");
     set(bar, "hidden", !busy);
     if (progress && busy) bar.value = progress.size === 0 ? 1 : progress.bytes / progress.size;
