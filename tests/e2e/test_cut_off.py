@@ -74,7 +74,7 @@ async def test_a_laptop_that_was_asleep_and_the_phones_become_one(made: Classroo
     before = await _begin(made)
     process = made.bridge.process
     assert process is not None
-    async with voting(made, made.phone_tabs, interval=50) as outcome:
+    async with voting(made, list(made.tabs.values()), interval=50) as outcome:
         process.send_signal(signal.SIGSTOP)
         made.bridge.host.unplug()
         for tab in made.phone_tabs:
