@@ -213,5 +213,5 @@ def test_two_of_the_same(ftweb: Any, app: Path, port: int) -> None:
     elsewhere = ftweb("run", app, *LOCAL, "--port", "0")
     assert elsewhere.returncode == 1
     assert len(elsewhere.stderr.splitlines()) == 1
-    assert "same data directory" in elsewhere.stderr
+    assert "uses that data directory" in elsewhere.stderr
     assert ftweb.stop(first)[0] == 0

@@ -36,6 +36,8 @@ from tests.pyodide_app.bridge import WELCOME
                 "successors": ["ab"],
                 "hosting": True,
                 "quorum": False,
+                "left": None,
+                "history": None,
             },
         ),
         (
