@@ -190,8 +190,7 @@ async def measure(clients: int, tabs: int) -> tuple[dict[str, Any], bool]:
         voters = [tab for room in rooms for tab in room.tabs]
         for tab in voters:
             await tab.until("s.state === 'connected'")
-        hosts = {"bridge and host": made.bridge.host, "clients": crowd}
-        groups = {name: host.pids() for name, host in hosts.items()}
+        groups = {"bridge and host": made.bridge.host.pids()}
         groups["tabs"] = [pid for room in rooms for pid in room.device.host.pids()]
         groups["this script"] = [os.getpid()]
         with Cpu(groups) as cpu:
