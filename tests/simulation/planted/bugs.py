@@ -54,6 +54,10 @@ class Bug:
 
 BUGS: dict[str, Bug] = {}
 
+RARE = 250
+"""For bugs that one schedule in ten to forty shows, though it is aimed at them: whatever changes
+what a seed means moves the first such schedule."""
+
 
 def bug(
     *caught_by: str, within: int = 60, aim: Callable[[Plan], Plan] | None = None
@@ -231,6 +235,7 @@ def majority_sorted_as_text(patch: Patch) -> None:
     "no exception",
     "convergence",
     aim=unrest,
+    within=RARE,
 )
 def several_changes_at_once(patch: Patch) -> None:
     """A change of the members while another one is pending."""
