@@ -23,6 +23,11 @@ async def made() -> AsyncIterator[Classroom]:
         yield made
 
 
+EACH = 400
+"""Milliseconds between the votes of a page. Whoever is cut off keeps what it cannot send, at most 64
+requests: enough for the 25 s and more that a side may wait for its epoch here."""
+
+
 async def _begin(made: Classroom) -> int:
     """Channels stand, and every page is marked: a reload would lose the mark. Gives the epoch."""
     await made.restore()
@@ -54,7 +59,7 @@ async def test_a_laptop_whose_link_was_down_and_the_phones_become_one(made: Clas
     """Votes on both sides: the presenter's at the bridge, the phones' over data channels."""
     before = await _begin(made)
     everybody = list(made.tabs.values())
-    async with voting(made, everybody, interval=50) as outcome:
+    async with voting(made, everybody, interval=EACH) as outcome:
         made.bridge.host.unplug()
         cut = time.time() * 1000
         for tab in made.phone_tabs:
@@ -74,7 +79,7 @@ async def test_a_laptop_that_was_asleep_and_the_phones_become_one(made: Classroo
     before = await _begin(made)
     process = made.bridge.process
     assert process is not None
-    async with voting(made, list(made.tabs.values()), interval=50) as outcome:
+    async with voting(made, list(made.tabs.values()), interval=EACH) as outcome:
         process.send_signal(signal.SIGSTOP)
         made.bridge.host.unplug()
         for tab in made.phone_tabs:
@@ -91,7 +96,7 @@ async def test_a_bridge_restarted_out_of_reach_and_the_phones_become_one(made: C
     """It listens in vain, begins an epoch of its own, and meets them afterwards."""
     before = await _begin(made)
     everybody = list(made.tabs.values())
-    async with voting(made, everybody, interval=50) as outcome:
+    async with voting(made, everybody, interval=EACH) as outcome:
         made.bridge.host.unplug()
         made.bridge.kill()
         for tab in made.phone_tabs:
