@@ -75,7 +75,8 @@ class Whereabouts:
         others = [info for info in self._relay.nodes if info.node_id not in known]
         # The epoch is that of the bridges in the list, and a relay in a tab lists none.
         epoch = (self._bridge if known else self._relay).epoch
-        self._receive(frames.Directory(nodes=self._bridge.nodes + others, epoch=epoch))
+        nodes, left = self._bridge.nodes + others, self._bridge.left + self._relay.left
+        self._receive(frames.Directory(nodes=nodes, epoch=epoch, left=left))
 
 
 class TabDriver(Driver):

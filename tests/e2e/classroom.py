@@ -339,6 +339,14 @@ class Classroom:
             *(tab.until(condition, timeout, [mine, nodes]) for tab in self.tabs.values())
         )
 
+    async def can_lose_one(self) -> None:
+        """Who left has been replaced among the voters: the next may leave, too, and all goes on."""
+
+        async def spare() -> bool:
+            return int((await self.bridge.healthz())["spare"]) >= 1
+
+        await until(spare)
+
     # --- who hosts --------------------------------------------------------------------
 
     async def host_tab(self, *, besides: Sequence[Tab] = (), timeout: float = PATIENCE) -> Tab:

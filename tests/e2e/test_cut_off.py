@@ -24,8 +24,8 @@ async def made() -> AsyncIterator[Classroom]:
 
 
 EACH = 400
-"""Milliseconds between the votes of a page. Whoever is cut off keeps what it cannot send, at most 64
-requests: enough for the 25 s and more that a side may wait for its epoch here."""
+"""Milliseconds between the votes of a page. Whoever is cut off keeps what it cannot send, at most
+64 requests: enough for the 25 s that a side may wait for its epoch here."""
 
 
 async def _begin(made: Classroom) -> int:

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from tests.e2e.classroom import APPS, Classroom, MakeDevice, Tab, until
+from tests.e2e.classroom import APPS, Classroom, MakeDevice, Tab
 from tests.e2e.classroom import classroom as make_classroom
 from tests.e2e.ledger import voting
 from tests.lan.firefox import FirefoxDevice, FirefoxPage
@@ -46,15 +46,6 @@ async def _some_more_votes(tabs: list[Tab], count: int = 5) -> None:
     for tab in tabs:
         had = await tab.evaluate("votes.acknowledged.length")
         await tab.until("votes.acknowledged.length >= x", argument=had + count)
-
-
-async def _can_lose_one(classroom: Classroom) -> None:
-    """Who left has been replaced among the voters: the next may leave, too, and all goes on."""
-
-    async def spare() -> bool:
-        return int((await classroom.bridge.healthz())["spare"]) >= 1
-
-    await until(spare)
 
 
 async def test_every_engine_joins_and_stands_by(classroom: Classroom) -> None:
@@ -94,7 +85,7 @@ async def test_each_engine_takes_over_in_its_turn(classroom: Classroom) -> None:
         ]
         # Generous, since other work may share the machine.
         assert max(firsts) - killed < 3000
-        await _can_lose_one(classroom)
+        await classroom.can_lose_one()
         await classroom.kill_browser(second)
         (last,) = (tab for tab in phones if tab is not second)
         assert await classroom.host_tab() is last
@@ -108,7 +99,7 @@ async def test_reloading_a_page_keeps_the_device_and_its_votes(classroom: Classr
         before = await tab.status()
         vote = {"type": "vote", "n": 1, "voter": before["deviceId"]}
         assert await tab.send(vote) == {"accepted": True}
-        await _can_lose_one(classroom)
+        await classroom.can_lose_one()
         await tab.handle.reload()
         await tab.until("s.ready && s.hostId && s.nodeId !== x", argument=before["nodeId"])
         after = await tab.status()
@@ -126,7 +117,7 @@ async def test_a_page_reloaded_during_a_takeover(classroom: Classroom, engine: s
     """
     reloaded = classroom.tabs[engine]
     before = await reloaded.status()
-    await _can_lose_one(classroom)
+    await classroom.can_lose_one()
     async with voting(classroom, _phones(classroom)) as outcome:
         await _some_more_votes(_phones(classroom))
         await classroom.kill_browser(classroom.presenter)
@@ -164,11 +155,11 @@ async def test_a_hosting_phone_is_hidden_and_reloaded(classroom: Classroom, engi
         await classroom.close_tab(classroom.presenter)
         host = await classroom.host_tab()
         while True:  # at least once, and until the wanted one hosts
-            await _can_lose_one(classroom)
+            await classroom.can_lose_one()
             host = await _hand_over(classroom, host)
             if host is reloaded:
                 break
-        await _can_lose_one(classroom)
+        await classroom.can_lose_one()
         before = await reloaded.status()
         await reloaded.handle.reload()
         assert await classroom.host_tab(besides=[reloaded]) is voter

@@ -42,9 +42,11 @@ async def classroom(shared: Classroom) -> AsyncIterator[Classroom]:
 
 
 async def _phone_hosts(classroom: Classroom) -> Tab:
-    """The laptop's tab leaves; gives the phone that hosts then."""
+    """The laptop's tab leaves; gives the phone that hosts then, and may be lost as well."""
     await classroom.close_tab(classroom.presenter)
-    return await classroom.host_tab()
+    phone = await classroom.host_tab()
+    await classroom.can_lose_one()
+    return phone
 
 
 @contextlib.contextmanager

@@ -204,6 +204,15 @@ def test_the_bridges_epoch_is_told_with_its_list() -> None:
     assert told[-1] == listing(info("b"), epoch=6)
 
 
+def test_who_has_left_an_epoch_is_told_with_the_list() -> None:
+    """Without it an epoch would stay provisional while tabs host it."""
+    told: list[frames.Frame] = []
+    whereabouts = Whereabouts(told.append)
+    left = frames.Left(node="a" * 32, epoch=1, term=2, index=3, voters=["a" * 32])
+    whereabouts.of_bridge(frames.Directory(nodes=[info("a")], epoch=7, left=[left]))
+    assert told == [frames.Directory(nodes=[info("a")], epoch=7, left=[left])]
+
+
 async def test_a_guest_cannot_make_the_tab_work_all_the_time(
     tmp_path: Path, server: Server
 ) -> None:
