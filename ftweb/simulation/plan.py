@@ -204,20 +204,27 @@ def unrest(plan: Plan) -> Plan:
     )
 
 
-def short_reigns(plan: Plan) -> Plan:
+def short_reigns(plan: Plan, *, times: int = 3) -> Plan:
     """Aimed at what one leader leaves to the next: whoever leads falls silent after a few messages,
     another is elected at once, and entries have messages of their own. Figure 3.7 of the
-    dissertation is a sequence of five such reigns."""
+    dissertation is a sequence of five such reigns. There are ``times`` periods of them."""
     draw = random.Random(f"reigns {plan.seed}")
     faults = [
-        Fault(at=at, kind="short reigns", lasts=900.0, x=draw.random(), y=draw.random())
-        for at in (700.0, 1_800.0, 2_900.0)
+        Fault(
+            at=700.0 + 1_100.0 * n,
+            kind="short reigns",
+            lasts=900.0,
+            x=draw.random(),
+            y=draw.random(),
+        )
+        for n in range(times)
     ]
-    for at in range(750, 3_900, 150):
+    for at in range(750, 600 + 1_100 * times, 150):
         kind = draw.choice(["voters change", "voters change", "wrong hint", "link cut"])
         faults.append(Fault(at=at, kind=kind, lasts=100.0, x=draw.random(), y=draw.random()))
     return replace(
         unrest(plan),
+        duration=700.0 + 1_100.0 * times,
         heartbeat=50.0,
         election_timeout=500.0,
         loss=0.0,
