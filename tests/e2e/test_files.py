@@ -220,18 +220,6 @@ def large_content(folder: Path, name: str, size: int) -> Path:
     return folder / name
 
 
-async def test_a_slow_upload_is_not_given_up(made: Classroom, tmp_path: Path) -> None:
-    """At 2 Mbit/s each of four chunks takes 16 s: four times the time that nothing may move."""
-    path = await asyncio.to_thread(content, tmp_path, "photo.raw", 4 << 20, 12)
-    one, two = made.phone_tabs
-    one.device.host.slow_down(2_000)
-    try:
-        await share(one, path)
-        await shared(two, path.name)
-    finally:
-        one.device.host.slow_down(0)
-
-
 async def test_who_left_half_way_shares_it_again(made: Classroom, tmp_path: Path) -> None:
     """Others wait meanwhile; only what is missing is sent, and there is one file in the list."""
     path = await asyncio.to_thread(content, tmp_path, "photo.raw", 8 << 20, 13)

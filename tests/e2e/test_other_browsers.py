@@ -109,30 +109,6 @@ async def test_reloading_a_page_keeps_the_device_and_its_votes(classroom: Classr
         assert counted[before["deviceId"]] == {"1": 1}
 
 
-@pytest.mark.parametrize("engine", ["firefox", "webkit"])
-async def test_a_page_reloaded_during_a_takeover(classroom: Classroom, engine: str) -> None:
-    """What it was told before it went holds; it comes back to whoever hosts by then.
-
-    With the host two of three voters go in one moment: mostly the group goes on in a new epoch.
-    """
-    reloaded = classroom.tabs[engine]
-    before = await reloaded.status()
-    await classroom.can_lose_one()
-    async with voting(classroom, _phones(classroom)) as outcome:
-        await _some_more_votes(_phones(classroom))
-        await classroom.kill_browser(classroom.presenter)
-        told = await reloaded.evaluate("votes.report()")
-        await reloaded.handle.reload()
-        await reloaded.until("s.ready && s.hostId && s.nodeId !== x", argument=before["nodeId"])
-        await reloaded.evaluate("votes.start(25)")
-        await _some_more_votes(_phones(classroom))
-    outcome.demand_exactly_once()
-    counted = (await classroom.script())["state"]["counted"][told["clientId"]]
-    assert all(counted.get(str(number)) == 1 for number, *_ in told["acknowledged"])
-    assert set(counted.values()) == {1}
-    assert (await reloaded.status())["deviceId"] == before["deviceId"]
-
-
 async def _hand_over(classroom: Classroom, hosting: Tab) -> Tab:
     """Hide a hosting page until another hosts, which is given."""
     page = hosting.handle
@@ -190,3 +166,29 @@ async def test_going_elsewhere_and_back(classroom: Classroom, engine: str) -> No
     assert after["deviceId"] == before["deviceId"]
     vote = {"type": "vote", "n": 1, "voter": f"{engine} after its return"}
     assert await tab.send(vote) == {"accepted": True}
+
+
+# The last: two of three voters go at once in it, and who was killed cannot say where it was, so the
+# class stays provisional.
+@pytest.mark.parametrize("engine", ["firefox", "webkit"])
+async def test_a_page_reloaded_during_a_takeover(classroom: Classroom, engine: str) -> None:
+    """What it was told before it went holds; it comes back to whoever hosts by then.
+
+    With the host two of three voters go in one moment: mostly the group goes on in a new epoch.
+    """
+    reloaded = classroom.tabs[engine]
+    before = await reloaded.status()
+    await classroom.can_lose_one()
+    async with voting(classroom, _phones(classroom)) as outcome:
+        await _some_more_votes(_phones(classroom))
+        await classroom.kill_browser(classroom.presenter)
+        told = await reloaded.evaluate("votes.report()")
+        await reloaded.handle.reload()
+        await reloaded.until("s.ready && s.hostId && s.nodeId !== x", argument=before["nodeId"])
+        await reloaded.evaluate("votes.start(25)")
+        await _some_more_votes(_phones(classroom))
+    outcome.demand_exactly_once()
+    counted = (await classroom.script())["state"]["counted"][told["clientId"]]
+    assert all(counted.get(str(number)) == 1 for number, *_ in told["acknowledged"])
+    assert set(counted.values()) == {1}
+    assert (await reloaded.status())["deviceId"] == before["deviceId"]
