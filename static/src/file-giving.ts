@@ -149,8 +149,9 @@ async function giveTo(
     const data = await chunk(index);
     if (data === undefined) return;
     await put(world, job, address(origin, id, `/chunks/${index}`), data);
+    // The patience that it took stays: a slow link's buffers take a whole chunk at once, and nothing
+    // moves from there on until the answer comes.
     lanes.through();
-    job.patience.rewarded();
     left -= data.size;
     tell(manifest.size - left);
   };
