@@ -78,6 +78,19 @@ def imports(path: Path) -> set[str]:
     return found
 
 
+def test_what_runs_in_tabs_plans_by_delays() -> None:
+    """Pyodide's loop refuses a ``call_at`` whose time passes during the call."""
+    elsewhere = ("ftweb.bridge", "ftweb.client", "ftweb.cli", "ftweb.simulation")
+    found = [
+        f"{module_name(path)}:{node.lineno}"
+        for path in sources()
+        if not module_name(path).startswith(elsewhere)
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Attribute) and node.attr == "call_at"
+    ]
+    assert found == []
+
+
 @pytest.mark.parametrize("path", sources(), ids=module_name)
 def test_imports_point_downwards(path: Path) -> None:
     module = module_name(path)

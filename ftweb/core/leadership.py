@@ -149,6 +149,7 @@ class Leadership:
         state, presence, replication = self._state, self._presence, self.replication
         if not state.settings.upkeep or not self.may_change():
             return
+        presence.review(state.now)
         members = state.configuration.members
         target = better_host(
             leader=state.node_id,

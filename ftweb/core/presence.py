@@ -51,13 +51,15 @@ class Presence:
         self.known = False
         """Whether there ever was a directory."""
         self.lost_at: dict[NodeId, Milliseconds] = {}
+        self._listed: dict[NodeId, PeerInfo] = {}
+        """The directory as it came."""
         self._class_since: dict[NodeId, tuple[int, Milliseconds]] = {}
         self._shunned: dict[NodeId, tuple[Milliseconds, bool] | None] = {}
 
     def update(self, infos: Sequence[PeerInfo], now: Milliseconds) -> None:
         """A new directory."""
         self.known = True
-        self.infos = {info.node_id: info for info in infos}
+        self.infos = self._listed = {info.node_id: info for info in infos}
         before, self._class_since = self._class_since, {}
         for node, info in self.infos.items():
             found = rank_class(info)
@@ -83,9 +85,22 @@ class Presence:
         """A message from it came: it lives, unless it was under way when the loss was told."""
         lost_at = self.lost_at.get(node)
         if lost_at is not None and now - lost_at >= self._settings.lost_grace / 2:
-            del self.lost_at[node]
+            self._lives(node, now)
         if node in self._shunned:
             del self._shunned[node]
+
+    def review(self, now: Milliseconds) -> None:
+        """Let go of hints that the directory did not bear out (rule 4)."""
+        for node, lost_at in list(self.lost_at.items()):
+            if node in self._listed and now - lost_at >= self._settings.silence:
+                self._lives(node, now)
+
+    def _lives(self, node: NodeId, now: Milliseconds) -> None:
+        del self.lost_at[node]
+        info = self._listed.get(node)
+        if info is not None and node not in self.infos:
+            self.infos = {**self.infos, node: info}
+            self._class_since[node] = rank_class(info), now
 
     def dead(
         self,

@@ -105,11 +105,12 @@ class NodeDirectory:
         self._lost = {one: at for one, at in self._lost.items() if now - at < LOST_KEPT_SECONDS}
         if not self._lost:
             return
-        due = max(now, max(self._lost.values()) + LOST_BACK_SECONDS)
+        wait = max(self._lost.values()) + LOST_BACK_SECONDS - now
         older = self._reminders.pop(connection, None)
         if older is not None:
             older.cancel()
-        remind = self._loop.call_at(due, self._remind, connection, list(self._lost))
+        # Not call_at: Pyodide's loop refuses a time that has passed meanwhile.
+        remind = self._loop.call_later(max(0.0, wait), self._remind, connection, list(self._lost))
         self._reminders[connection] = remind
 
     def _remind(self, connection: Connection, lost: list[str]) -> None:

@@ -295,7 +295,9 @@ class Links:
         self._telling_at = at
         # Not in this very call: what happens in one turn of the loop is told together.
         self._telling = (
-            self._loop.call_soon(self._tell) if at <= now else self._loop.call_at(at, self._tell)
+            self._loop.call_soon(self._tell)
+            if at <= now
+            else self._loop.call_later(at - now, self._tell)
         )
 
     def _tell(self) -> None:

@@ -162,7 +162,8 @@ class Stream:
         if now < connection.resync_at:
             if not connection.resync_waits:
                 connection.resync_waits = True
-                self._loop.call_at(connection.resync_at, self._resync_late, connection)
+                wait = connection.resync_at - now
+                self._loop.call_later(wait, self._resync_late, connection)
             return
         connection.resync_at = now + RESYNC_SECONDS
         connection.state_epoch = -1

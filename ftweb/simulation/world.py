@@ -190,13 +190,6 @@ class Process:
         """For code that wants asyncio's loop: seconds."""
         return self.monotonic() / 1000
 
-    def call_at(self, when: float, callback: Callable[..., object], *arguments: Any) -> Timer:
-        """As asyncio's loop has it."""
-        world = self.world
-        timer = Timer(self, max(world.now, when * 1000 + self.lag), callback, arguments)
-        world.at(timer.at, timer.ring)
-        return timer
-
     def call_soon(self, callback: Callable[..., object], *arguments: Any) -> Timer:
         """As asyncio's loop has it."""
         return self.call_later(0.0, callback, *arguments)

@@ -132,3 +132,34 @@ def test_a_hint_leaves_the_directory_that_others_hold() -> None:
     presence.lost(A, 1.0)
     assert set(held) == {A, B}
     assert set(presence.infos) == {B}
+
+
+def test_a_hint_that_a_message_belies_is_forgotten_at_once() -> None:
+    presence = Presence(SETTINGS)
+    presence.update([info(A), info(B)], 0.0)
+    presence.lost(A, 10.0)
+    assert set(presence.infos) == {B}
+    presence.heard(A, 10.0 + SETTINGS.lost_grace)
+    assert set(presence.infos) == {A, B}
+    assert presence.lost_at == {}
+    assert presence.settled_for(A, 20.0 + SETTINGS.lost_grace) == 10.0, "it settles anew"
+
+
+def test_a_hint_that_the_directory_does_not_bear_out_was_wrong() -> None:
+    presence = Presence(SETTINGS)
+    presence.update([info(A), info(B)], 0.0)
+    presence.lost(A, 10.0)
+    presence.review(9.0 + SETTINGS.silence)
+    assert set(presence.infos) == {B}
+    presence.review(10.0 + SETTINGS.silence)
+    assert set(presence.infos) == {A, B}
+
+
+def test_a_hint_that_the_directory_bears_out_stands() -> None:
+    presence = Presence(SETTINGS)
+    presence.update([info(A), info(B)], 0.0)
+    presence.lost(A, 10.0)
+    presence.update([info(B)], 20.0)
+    presence.review(10.0 + 10 * SETTINGS.silence)
+    assert set(presence.infos) == {B}
+    assert A in dead(presence, 10.0 + 10 * SETTINGS.silence)

@@ -339,11 +339,11 @@ class Classroom:
             *(tab.until(condition, timeout, [mine, nodes]) for tab in self.tabs.values())
         )
 
-    async def can_lose_one(self) -> None:
-        """Who left has been replaced among the voters: the next may leave, too, and all goes on."""
+    async def can_lose(self, voters: int) -> None:
+        """Upkeep has got so far that so many voters may leave in one moment, and all goes on."""
 
         async def spare() -> bool:
-            return int((await self.bridge.healthz())["spare"]) >= 1
+            return int((await self.bridge.healthz())["spare"]) >= voters
 
         await until(spare)
 

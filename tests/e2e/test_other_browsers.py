@@ -85,7 +85,7 @@ async def test_each_engine_takes_over_in_its_turn(classroom: Classroom) -> None:
         ]
         # Generous, since other work may share the machine.
         assert max(firsts) - killed < 3000
-        await classroom.can_lose_one()
+        await classroom.can_lose(1)
         await classroom.kill_browser(second)
         (last,) = (tab for tab in phones if tab is not second)
         assert await classroom.host_tab() is last
@@ -99,7 +99,7 @@ async def test_reloading_a_page_keeps_the_device_and_its_votes(classroom: Classr
         before = await tab.status()
         vote = {"type": "vote", "n": 1, "voter": before["deviceId"]}
         assert await tab.send(vote) == {"accepted": True}
-        await classroom.can_lose_one()
+        await classroom.can_lose(1)
         await tab.handle.reload()
         await tab.until("s.ready && s.hostId && s.nodeId !== x", argument=before["nodeId"])
         after = await tab.status()
@@ -131,11 +131,11 @@ async def test_a_hosting_phone_is_hidden_and_reloaded(classroom: Classroom, engi
         await classroom.close_tab(classroom.presenter)
         host = await classroom.host_tab()
         while True:  # at least once, and until the wanted one hosts
-            await classroom.can_lose_one()
+            await classroom.can_lose(1)
             host = await _hand_over(classroom, host)
             if host is reloaded:
                 break
-        await classroom.can_lose_one()
+        await classroom.can_lose(1)
         before = await reloaded.status()
         await reloaded.handle.reload()
         assert await classroom.host_tab(besides=[reloaded]) is voter
@@ -178,7 +178,7 @@ async def test_a_page_reloaded_during_a_takeover(classroom: Classroom, engine: s
     """
     reloaded = classroom.tabs[engine]
     before = await reloaded.status()
-    await classroom.can_lose_one()
+    await classroom.can_lose(1)
     async with voting(classroom, _phones(classroom)) as outcome:
         await _some_more_votes(_phones(classroom))
         await classroom.kill_browser(classroom.presenter)

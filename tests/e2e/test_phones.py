@@ -45,7 +45,7 @@ async def _phone_hosts(classroom: Classroom) -> Tab:
     """The laptop's tab leaves; gives the phone that hosts then, and may be lost as well."""
     await classroom.close_tab(classroom.presenter)
     phone = await classroom.host_tab()
-    await classroom.can_lose_one()
+    await classroom.can_lose(1)
     return phone
 
 
@@ -231,6 +231,7 @@ async def test_a_phone_reloaded_during_a_takeover(classroom: Classroom) -> None:
     phones = classroom.phone_tabs
     reloaded = phones[0]
     before = await reloaded.status()
+    await classroom.can_lose(2)  # the laptop's tab and the reloaded one, at the same time
     async with voting(classroom, phones, interval=10) as outcome:
         # What this page was told before it went, and what it still had under way.
         await classroom.kill_browser(classroom.presenter)

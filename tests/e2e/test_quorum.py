@@ -25,6 +25,7 @@ async def _lose_quorum(made: Classroom) -> asyncio.Task[object]:
     """Kills three of five voters; gives the vote that the laptop casts then."""
     presenter = made.presenter
     assert await presenter.send({"type": "vote", "n": 1, "voter": "early"}) == {"accepted": True}
+    await made.can_lose(2)  # with only three voters so far, the phones would be no majority
     for phone in made.phone_tabs:
         await made.kill_browser(phone)
     await presenter.until("s.state === 'no-quorum' && !s.quorum")
