@@ -345,7 +345,14 @@ class Classroom:
         async def spare() -> bool:
             return int((await self.bridge.healthz())["spare"]) >= voters
 
-        await until(spare)
+        try:
+            await until(spare)
+        except TimeoutError as error:
+            error.add_note(f"{await self.bridge.healthz()}")
+            for tab in self.tabs.values():
+                seen = await tab.evaluate("document.visibilityState")
+                error.add_note(f"{tab.holder.name}, {seen}: {await tab.status()}")
+            raise
 
     # --- who hosts --------------------------------------------------------------------
 
