@@ -216,6 +216,12 @@ class Tab:
             raise
         return await handle.json_value()
 
+    async def is_hidden(self) -> bool:
+        """It is there, and nobody sees it."""
+        if self.handle.is_closed() or not self.holder.running:
+            return False
+        return bool(await self.evaluate("document.visibilityState === 'hidden'"))
+
     def get(self, test_id: str) -> Locator:
         """The element with that ``data-testid``."""
         return self.page.get_by_test_id(test_id)
@@ -315,12 +321,15 @@ class Classroom:
         return tab
 
     async def restore(self) -> None:
-        """Bridge up, every tab open and able to take over, the laptop's tab hosting."""
+        """Bridge up, every tab open, in front and able to take over, the laptop's tab hosting."""
         if self.bridge.process is None or self.bridge.process.poll() is not None:
             await self.bridge.start()
 
         async def back(device: AnyDevice) -> None:
             tab = self.tabs.get(device.name)
+            if tab is not None and await tab.is_hidden():
+                await self.close_tab(tab)  # the freeze command leaves a page hidden for good
+                tab = None
             if tab is None or tab.handle.is_closed() or not device.running:
                 tab = await self.open(device)
             await tab.until("s.ready && s.hostId", 60)
