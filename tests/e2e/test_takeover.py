@@ -287,7 +287,7 @@ async def test_avahi_finds_the_service_and_its_term_follows_a_takeover(
         await classroom.kill_browser(classroom.presenter)
         deadline = time.monotonic() + 5
         while True:
-            # Asked again each time: of two that campaigned, the second may have won after the first.
+            # Asked each time: of two that campaigned, the second may have won later.
             wanted = await (await classroom.host_tab()).status()
             services = await asyncio.to_thread(avahi.browse, "_flyweb._tcp")
             (service,) = [one for one in services if one.instance == name]
