@@ -439,6 +439,14 @@ HTTP_HOST_SECONDS: Final = 5.0
 PAGE_SERVERS: Final = 16
 """Servers that pages may publish at one bridge. Each has a port and announcements of its own."""
 
+PAGE_PING_SECONDS: Final = 1.0
+"""How often a page that publishes a server is asked whether it is there."""
+
+PAGE_SILENCE_SECONDS: Final = 4.0
+"""A page from which nothing came for so long is not there: cut off, frozen, or its phone locked.
+Less than the 5 s that FlyWeb's discovery took; more than a script of a page should ever run in one
+go."""
+
 HTTP_MOVED_SECONDS: Final = 2.0
 """When another tab hosts, a former host from which nothing came for so long is given up: frozen
 tabs keep their sockets open."""

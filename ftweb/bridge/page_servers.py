@@ -11,6 +11,8 @@ to publish; the answer is JSON text too; from then on it carries the frames of
    that is done.
 4. A name that is published on this bridge already is refused, as is one server too many.
 5. When the socket ends (the page has gone), so do the announcement, the port and every connection.
+6. A page is asked whether it is still there (``ping``, which it answers itself: a frozen page still
+   answers WebSocket's own). If nothing comes for PAGE_SILENCE_SECONDS it has gone.
 """
 
 from __future__ import annotations
@@ -34,8 +36,14 @@ from ftweb.bridge.publishing import Publisher, Record, host_name
 from ftweb.bridge.security import AllowedHosts, App, Guard, Receive, Scope, Send, check_token
 from ftweb.bridge.wire import EXTENSION, SocketWire
 from ftweb.errors import FrameError
-from ftweb.limits import HELLO_SECONDS, ID_CHARS, PAGE_SERVERS
-from ftweb.relay.connection import CLOSE_CODES, GOING_AWAY
+from ftweb.limits import (
+    HELLO_SECONDS,
+    ID_CHARS,
+    PAGE_PING_SECONDS,
+    PAGE_SERVERS,
+    PAGE_SILENCE_SECONDS,
+)
+from ftweb.relay.connection import CLOSE_CODES, GOING_AWAY, SILENT
 from ftweb.relay.wire import Prepared
 
 _log = logging.getLogger(__name__)
@@ -140,7 +148,7 @@ class PageServers:
             async with self._published(wanted, Channel(wanted.name, wire)) as (channel, port):
                 await _say(wire, {"type": "published", "name": wanted.name, "port": port})
                 try:
-                    await self._carry(channel, receive)
+                    await self._carry(channel, wire, receive)
                 finally:  # before all that ends: a page that is loaded again publishes at once
                     self._free(wanted.name, wire)
         finally:
@@ -214,13 +222,30 @@ class PageServers:
                     await done.wait()
             yield
 
-    async def _carry(self, channel: Channel, receive: Receive) -> None:
+    async def _carry(self, channel: Channel, wire: SocketWire, receive: Receive) -> None:
+        loop = asyncio.get_running_loop()
+        heard_at = loop.time()
+        asking: asyncio.TimerHandle
+        ping = Prepared(msgspec.json.encode({"type": "ping"}).decode())
+
+        def ask() -> None:
+            nonlocal asking
+            if loop.time() - heard_at >= PAGE_SILENCE_SECONDS:
+                wire.close(SILENT, "nothing heard")  # gives the reader its disconnect
+                return
+            wire.write(ping)
+            asking = loop.call_later(PAGE_PING_SECONDS, ask)
+
+        asking = loop.call_later(PAGE_PING_SECONDS, ask)
         try:
             while (message := await receive())["type"] == "websocket.receive":
+                heard_at = loop.time()
                 channel.received(message.get("bytes") or b"")
         except FrameError as error:
             _log.warning("Closed the server of a page: %s", error)
             channel.socket.close(CLOSE_CODES["bad_frame"], "bad_frame")
+        finally:
+            asking.cancel()
 
 
 async def _say(wire: SocketWire, message: dict[str, Any]) -> None:

@@ -1,31 +1,40 @@
-/** What a published server is told, as FlyWeb named it. */
+/**
+ * What a published server is told, as FlyWeb named it.
+ *
+ * An event may be answered later than it is dispatched, as in FlyWeb: by a handler that waits for
+ * something first. Until then the client waits, as long as the bridge lets it.
+ */
 
 /** The body of a request may be this large; a page holds all of it. */
 export type Respond = Response | PromiseLike<Response>;
 
 abstract class Answerable extends Event {
-  /** The answer, once there is one. */
-  answer: Promise<Response> | undefined;
-  /** Nobody can answer any more. */
-  over = false;
+  /** What it is answered with; settled when somebody has. */
+  readonly answer: Promise<Response>;
+  private resolve!: (response: Respond) => void;
+  private taken = false;
 
   constructor(
     type: string,
     readonly request: Request,
   ) {
     super(type, { cancelable: true });
+    this.answer = new Promise((resolve) => {
+      this.resolve = resolve;
+    });
   }
 
-  /** Answer with a response, or the promise of one. Once, while the event is being dispatched. */
+  /** Answer with a response, or the promise of one. Once. */
   respondWith(response: Respond): void {
     this.take();
-    this.answer = Promise.resolve(response);
+    this.resolve(response);
   }
 
   protected take(): void {
-    if (this.over || this.answer !== undefined) {
+    if (this.taken) {
       throw new DOMException("This request has been answered already.", "InvalidStateError");
     }
+    this.taken = true;
   }
 }
 
@@ -59,7 +68,6 @@ export class FlyWebWebSocketEvent extends Answerable {
       throw new DOMException(`The protocol ${protocol} was not offered.`, "InvalidAccessError");
     }
     this.take();
-    this.over = true;
     return this.open(protocol ?? "");
   }
 }

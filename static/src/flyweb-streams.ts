@@ -167,15 +167,13 @@ class Stream {
     }
     const event = new FlyWebFetchEvent(this.request(this.taken()));
     this.server.dispatch(event);
-    event.over = true;
     await this.answer(event.answer);
   }
 
-  /** Send the answer; 500 if there is none or it fails. */
-  private async answer(answer: Promise<Response> | undefined): Promise<void> {
+  /** Send the answer when there is one; 500 if it fails. */
+  private async answer(answer: Promise<Response>): Promise<void> {
     let response: Response;
     try {
-      if (answer === undefined) throw new Error("Nobody answered the request.");
       response = await answer;
       if (!(response instanceof Response) || response.type === "error") {
         throw new TypeError("respondWith() needs a Response.");
@@ -203,6 +201,10 @@ class Stream {
   }
 
   private async respond(response: Response): Promise<void> {
+    if (this.over) {
+      void response.body?.cancel().catch(() => undefined);
+      return; // the client did not wait
+    }
     const reader = response.body?.getReader();
     try {
       const first = await reader?.read();
@@ -278,22 +280,17 @@ class Stream {
         const url = this.server.origin.replace(/^http/, "ws") + this.opened.target;
         const socket = new FlyWebSocket(url, protocol, pipe);
         this.socket = socket;
+        if (this.over) {
+          setTimeout(() => socket.ended(1006, "", false)); // the client did not wait
+          return socket;
+        }
         this.server.post(wire.encodeAccept(this.number, protocol === "" ? null : protocol));
         setTimeout(() => socket.opened()); // after the page has set its handlers
         return socket;
       },
     );
     this.server.dispatch(event);
-    event.over = true;
-    if (this.socket === undefined) void this.refuse(event.answer);
-  }
-
-  private async refuse(answer: Promise<Response> | undefined): Promise<void> {
-    if (answer !== undefined) await this.answer(answer);
-    else {
-      this.server.post(wire.encodeClose(this.number, 1006, ""));
-      this.end();
-    }
+    void this.answer(event.answer);
   }
 
   private queue(data: Uint8Array, flags: number): void {

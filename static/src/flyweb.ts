@@ -3,7 +3,8 @@
  *
  * 1. A person is asked before a page publishes, each time, in the page itself.
  * 2. The promise is kept when the server runs and has been announced.
- * 3. A server ends with its page, or when its bridge is lost; then it gets `close`.
+ * 3. A server ends with its page, or when its bridge is lost; then it gets `close`. The bridge asks
+ *    whether the page is still there: one that was frozen or cut off is there no longer.
  */
 
 import * as v from "valibot";
@@ -23,6 +24,9 @@ const Answer = v.variant("type", [
   v.object({ type: v.literal("published"), name: v.string(), port: v.number() }),
   v.object({ type: v.literal("refused"), code: v.string(), message: v.string() }),
 ]);
+
+/** What the bridge is told when it asks; by the page itself, for a frozen one answers nothing. */
+const STILL_HERE = JSON.stringify({ type: "pong" });
 
 /** A published server. */
 class FlyWebPublishedServer extends Target {
@@ -46,7 +50,10 @@ class FlyWebPublishedServer extends Target {
       },
     };
     this.streams = new Streams(server);
-    socket.onmessage = (event: MessageEvent<ArrayBuffer>) => this.streams.received(event.data);
+    socket.onmessage = ({ data }: MessageEvent<ArrayBuffer | string>) => {
+      if (typeof data === "string") socket.send(STILL_HERE);
+      else this.streams.received(data);
+    };
     socket.onclose = () => this.ended();
   }
 

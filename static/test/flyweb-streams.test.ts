@@ -70,3 +70,31 @@ test("bodies that wait for their ends are bounded, one by one and all together",
   await new Promise((resolve) => setTimeout(resolve, 50));
   assert.deepEqual([heads.get(5), heads.get(6)], [[200], [200]], "what was taken counts no more");
 });
+
+test("a handler may answer later, once, and nobody minds if the client has not waited", async () => {
+  const events = new Map<string, FlyWebFetchEvent>();
+  const answered: [number, number][] = [];
+  const streams = new Streams({
+    origin: "http://x",
+    dispatch: (event) => events.set(`${events.size + 1}`, event as FlyWebFetchEvent),
+    post: (message) => {
+      for (const frame of wire.split(message.buffer)) {
+        if (frame.kind !== wire.HEAD) continue;
+        answered.push([frame.stream, (unpack(frame.payload) as [number])[0]]);
+      }
+    },
+  });
+  for (const stream of [1, 2]) {
+    streams.received(open(stream));
+    streams.received(data(stream, 0, wire.END));
+  }
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  assert.deepEqual(answered, []);
+  streams.received(wire.encodeReset(2, "gone").buffer);
+  for (const event of events.values()) event.respondWith(new Response("late"));
+  assert.throws(() => events.get("1")?.respondWith(new Response("again")), {
+    name: "InvalidStateError",
+  });
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  assert.deepEqual(answered, [[1, 200]]);
+});

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
@@ -11,9 +13,11 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
+from ftweb.bridge import page_servers
 from ftweb.flyweb import wire
 from ftweb.flyweb.wire import Kind
 from ftweb.limits import PAGE_SERVERS
+from ftweb.relay.connection import SILENT
 
 from .conftest import Bridge, eventually
 
@@ -41,7 +45,12 @@ class Page:
     async def _serve(self, name: str) -> None:
         try:
             while True:
-                for frame in wire.split(await self.socket.recv(decode=False)):
+                message = await self.socket.recv()
+                if isinstance(message, str):
+                    assert json.loads(message) == {"type": "ping"}
+                    await self.socket.send(json.dumps({"type": "pong"}))
+                    continue
+                for frame in wire.split(message):
                     if frame.kind == Kind.OPEN:
                         self.paths.append(wire.decode_part(frame, wire.Open).path)
                         head = wire.Head(status=200, headers=[(b"x-page", name.encode())])
@@ -106,6 +115,33 @@ async def test_a_request_under_way_ends_with_its_page(bridge: Bridge) -> None:
     page.socket.transport.abort()
     with pytest.raises(httpx.HTTPError):
         (await asked).raise_for_status()
+
+
+async def _all_of(socket: ClientConnection) -> AsyncIterator[str | bytes]:
+    with contextlib.suppress(ConnectionClosed):
+        while True:
+            yield await socket.recv()
+
+
+async def test_a_page_that_answers_nothing_has_gone(
+    bridge: Bridge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A frozen one: its browser answers WebSocket's own pings, as this socket does."""
+    monkeypatch.setattr(page_servers, "PAGE_PING_SECONDS", 0.1)
+    monkeypatch.setattr(page_servers, "PAGE_SILENCE_SECONDS", 0.5)
+    page, frozen = [await Page.publish(bridge, name) for name in ("Board", "Frozen")]
+    assert frozen._task is not None
+    frozen._task.cancel()
+    await asyncio.sleep(0)
+    async with asyncio.timeout(5):
+        asked = [json.loads(message) async for message in _all_of(frozen.socket)]
+    assert asked
+    assert all(message == {"type": "ping"} for message in asked)
+    assert frozen.socket.close_code == SILENT
+    with pytest.raises(httpx.ConnectError):
+        await get(f"{frozen.url}/x")
+    assert (await get(f"{page.url}/x")).text == "hello", "the other one is there"
+    await page.close()
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.typing import Subprotocol
 
+from ftweb.limits import PAGE_SILENCE_SECONDS
 from tests.e2e.classroom import APPS, Bridge, until
 from tests.lan.avahi import Avahi, Service
 from tests.lan.browsers import LAPTOP, PHONE, Device
@@ -130,7 +131,9 @@ async def test_pages_and_messages_over_http(board: Board) -> None:
     assert ["cookie", "a=b"] in headers
     assert (await board.curl("URL/slow"))[1] == "0\n1\n2\n3\n4\n"
     assert (await board.curl("URL/large"))[1] == "x" * 5_000_000
-    for path, status in (("/broken", "500"), ("/silent", "500"), ("/nothing", "404")):
+    assert (await board.curl("URL/later"))[1] == "after a while"
+    assert (await board.curl("URL/listener"))[1] == "from a listener"
+    for path, status in (("/broken", "500"), ("/nothing", "404")):
         wanted = ["-o", "/dev/null", "-w", "%{http_code}", f"URL{path}"]
         assert (await board.curl(*wanted))[1] == status
     assert (await board.curl("-I", "URL/"))[1].startswith("HTTP/1.1 404")  # its own answer to HEAD
@@ -140,7 +143,7 @@ async def test_a_websocket_both_ways(board: Board) -> None:
     await board.publish()
     socket = await board.socket("/live")
     assert socket.subprotocol == "board"
-    assert json.loads(await socket.recv()) == {"welcome": 0, "refused": "InvalidAccessError"}
+    assert json.loads(await socket.recv()) == {"welcome": 0}
     await socket.send("héllo")
     assert json.loads(await socket.recv()) == {"text": "héllo", "count": 1}
     await socket.send("leave")
@@ -151,6 +154,9 @@ async def test_a_websocket_both_ways(board: Board) -> None:
     with pytest.raises(InvalidStatus) as refused:
         await board.socket("/elsewhere")
     assert refused.value.response.status_code == 404
+    with pytest.raises(InvalidStatus):
+        await board.socket("/wrong")
+    assert await board.state() == "refused: InvalidAccessError"
 
 
 async def test_a_name_is_published_once(board: Board) -> None:
@@ -198,6 +204,45 @@ async def test_it_is_announced_until_its_page_goes(board: Board) -> None:
         avahi.close()
 
 
+@pytest.mark.parametrize("how", ["killed", "frozen", "unplugged"])
+async def test_it_is_withdrawn_when_its_page_is_lost_without_a_word(
+    setting: Setting, how: str
+) -> None:
+    """A phone publishes it, and is gone: read back by Avahi on another host."""
+    host = setting.lan.host(f"{how}-phone")
+    device = Device(host, "phone", PHONE)
+    avahi = Avahi(setting.lan.host("listener"))
+    async with async_playwright() as playwright:
+        await device.start(playwright)
+        try:
+            page = await device.open(setting.bridge.join_url)
+            board = Board(setting, page)
+            await board.publish()
+
+            async def found() -> bool:
+                every = await asyncio.to_thread(avahi.browse, "_flyweb._tcp")
+                return any(each.instance == "Message board" for each in every)
+
+            await until(found)
+            if how == "killed":
+                device.kill()
+            elif how == "frozen":
+                await device.set_lifecycle(page, "frozen")
+            else:
+                host.unplug()
+
+            async def gone() -> bool:
+                return not await found()
+
+            # Four seconds of silence, the goodbye, and what the asking takes.
+            await until(gone, timeout=PAGE_SILENCE_SECONDS + 3)
+            with pytest.raises((ConnectionRefusedError, TimeoutError)):
+                await asyncio.to_thread(board.outsider.connect, board.address, board.port)
+        finally:
+            avahi.close()
+            await device.stop()
+
+
 async def test_firefox_on_another_host_uses_it(board: Board) -> None:
     await board.publish()
     firefox = FirefoxDevice(board.lan.host("visitor"), "visitor", PHONE)
@@ -225,7 +270,7 @@ async def test_firefox_on_another_host_uses_it(board: Board) -> None:
                 socket.onerror = reject;
             })"""
         )
-        welcome = {"welcome": int(count), "refused": "InvalidAccessError"}
+        welcome = {"welcome": int(count)}
         said = {"text": "héllo", "count": int(count) + 1}
         assert heard == ["board", welcome, said, 3001, "you asked"]
     finally:

@@ -42,6 +42,7 @@ async function answer(request) {
     return new Response(body);
   }
   if (url.pathname === "/large") return new Response(new Uint8Array(5_000_000).fill(120));
+  if (url.pathname === "/later") return new Response("after a while");
   if (url.pathname === "/broken") throw new Error("on purpose");
   return new Response("Nothing here", { status: 404 });
 }
@@ -55,25 +56,33 @@ document.getElementById("publish").onclick = async () => {
     state.textContent = `failed: ${error.name}`;
     return;
   }
-  server.onfetch = (event) => {
-    if (new URL(event.request.url).pathname === "/silent") return;
+  server.onfetch = async (event) => {
+    const { pathname } = new URL(event.request.url);
+    if (pathname === "/listener") return;
+    if (pathname === "/later") await new Promise((resolve) => setTimeout(resolve, 50));
     event.respondWith(answer(event.request));
   };
-  server.addEventListener("websocket", (event) => {
-    if (new URL(event.request.url).pathname !== "/live") {
+  server.addEventListener("fetch", (event) => {
+    if (new URL(event.request.url).pathname !== "/listener") return;
+    event.respondWith(new Response("from a listener"));
+  });
+  server.onwebsocket = (event) => {
+    const { pathname } = new URL(event.request.url);
+    if (pathname === "/wrong") {
+      try {
+        event.accept("not offered");
+      } catch (error) {
+        state.textContent = `refused: ${error.name}`;
+      }
+    }
+    if (pathname !== "/live") {
       event.respondWith(new Response("No such room", { status: 404 }));
       return;
-    }
-    let refused = "";
-    try {
-      event.accept("not offered");
-    } catch (error) {
-      refused = error.name;
     }
     const socket = event.accept("board");
     socket.onopen = () => {
       sockets.add(socket);
-      socket.send(JSON.stringify({ welcome: messages.length, refused }));
+      socket.send(JSON.stringify({ welcome: messages.length }));
     };
     socket.onmessage = ({ data }) => {
       if (data === "leave") socket.close(3001, "you asked");
@@ -83,7 +92,7 @@ document.getElementById("publish").onclick = async () => {
       sockets.delete(socket);
       document.title = `closed ${code}`;
     };
-  });
+  };
   server.onclose = () => {
     state.textContent = "closed";
   };
