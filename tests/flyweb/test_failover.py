@@ -133,18 +133,30 @@ async def download_and_kill(http: httpx.AsyncClient, path: str, host: Tab, *, af
                 await host.kill()
 
 
-@pytest.mark.parametrize("method", ["GET", "PUT"])
+@pytest.mark.parametrize(
+    "method, headers", [("GET", {}), ("PUT", {}), ("POST", {"Idempotency-Key": "k"})]
+)
 async def test_what_may_be_repeated_is(
-    two: tuple[App, Tab, App, Tab], http: httpx.AsyncClient, method: str
+    two: tuple[App, Tab, App, Tab],
+    http: httpx.AsyncClient,
+    method: str,
+    headers: dict[str, str],
 ) -> None:
     first, host, second, _ = two
     second.go.set()
-    asked = asyncio.create_task(http.request(method, "/who", content="body"))
+
+    async def ask() -> httpx.Response:
+        return await http.request(method, "/who", content="body", headers=headers)
+
+    asked = asyncio.create_task(ask())
     await eventually(lambda: first.seen)
     await host.kill()
     answer = await asked
     assert (answer.status_code, answer.text) == (200, "second")
     assert first.seen == second.seen == [f"{method} body"]
+    if headers:
+        assert (await ask()).text == "second"
+        assert second.seen == [f"{method} body"], "its reply is in the log: nothing runs again"
 
 
 @pytest.mark.parametrize("headers", [{}, {"Idempotency-Key": ""}])
