@@ -9,8 +9,10 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from tests.e2e.classroom import APPS, Classroom, classroom
+from ftweb.epochs import generation_of
+from tests.e2e.classroom import APPS, Classroom, classroom, until
 from tests.e2e.ledger import voting
+from tests.lan.avahi import Avahi
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -89,5 +91,33 @@ async def test_the_bridge_comes_back_and_nothing_is_lost(made: Classroom) -> Non
             await tab.until("votes.acknowledged.some(([, sent]) => sent > x)", argument=back + 1000)
     outcome.demand_exactly_once()
     assert (await made.phone_tabs[0].status())["epoch"] == epoch
+    # The host publishes through it.
+    avahi = Avahi(made.lan.host("latecomer"))
+    try:
+
+        async def announced() -> bool:
+            services = await asyncio.to_thread(avahi.browse, "_flyweb._tcp")
+            hosts = [(await tab.status())["hostId"] for tab in made.phone_tabs]
+            return any(
+                (one.address, one.txt_record["node"]) == (made.bridge.host.address, hosts[0])
+                for one in services
+            )
+
+        await until(announced)
+    finally:
+        avahi.close()
+    # What happened meanwhile is in its storage: it is asked alone, after everybody was killed.
+    counted = (await made.script())["state"]["counted"]
+    for tab in made.phone_tabs:
+        await made.kill_browser(tab)
+    made.bridge.kill()
+    await made.bridge.start()
+
+    async def alone() -> bool:
+        """It has listened for others that might have gone on, and has gone on without."""
+        return generation_of((await made.bridge.healthz())["epoch"]) > generation_of(epoch)
+
+    await until(alone)
+    assert (await made.script())["state"]["counted"] == counted
     await made.restore()
     assert made.problems() == []

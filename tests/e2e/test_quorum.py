@@ -60,3 +60,27 @@ async def test_an_app_that_waits_says_so_and_a_restarted_bridge_goes_on(tmp_path
         assert await made.bridge.stop() == 0
         await made.bridge.start()
         await _check(made, kept, epoch)
+
+
+async def test_everything_killed_comes_back_from_what_the_bridge_had_saved(tmp_path: Path) -> None:
+    """Bridge and all tabs in one moment, as by a power cut; then only the bridge and one tab."""
+    async with classroom(_ledger(tmp_path, "continue")) as made:
+        epoch = (await made.presenter.status())["epoch"]
+        for number, tab in enumerate(made.tabs.values()):
+            vote = {"type": "vote", "n": number, "voter": tab.holder.name}
+            assert await tab.send(vote) == {"accepted": True}
+        made.bridge.kill()
+        for tab in list(made.tabs.values()):
+            await made.kill_browser(tab)
+        await made.bridge.start()
+        again = await made.open(made.laptop)
+        await again.until("s.hosting && s.quorum", 60)
+        now = (await again.status())["epoch"]
+        assert generation_of(now) == generation_of(epoch) + 1
+        counted = (await made.script())["state"]["counted"]
+        names = [device.name for device in made.devices]
+        assert {name: list(counted[name].values()) for name in names} == {
+            name: [1] for name in names
+        }
+        assert await again.send({"type": "vote", "n": 9, "voter": "after"}) == {"accepted": True}
+        assert made.problems() == []
