@@ -10,6 +10,9 @@ Rules:
 3. A member that answered nothing for ``silence`` is dead even if it is listed (frozen tabs keep
    their sockets). It is *shunned* then: not taken back until it shows life, which is a message
    from it, a new connection (``since``) or a change of visibility.
+4. A hint was wrong if a message from the node comes after it, or if the directory has not borne it
+   out for ``silence``. The node is listed again then; no new directory would say so, since for
+   whoever keeps that nothing has changed.
 """
 
 from __future__ import annotations

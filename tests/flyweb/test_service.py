@@ -102,7 +102,7 @@ async def test_a_client_that_does_not_read_holds_its_own_download_up(bridge: Bri
     writer.write(b"GET /endless HTTP/1.1\r\nHost: localhost:%d\r\n\r\n" % bridge.port)
     await eventually(lambda: sent > 0)
     before = -1
-    while sent != before:  # until nothing moves any more
+    while sent != before:  # until nothing moves any more, which nobody tells
         before = sent
         await asyncio.sleep(0.3)
     assert sent < HELD_UP
