@@ -27,6 +27,7 @@ module                              concept
 :mod:`~.simulation.workload`        what is asked, and how its result is judged
 :mod:`~.simulation.plan`            a schedule as data
 :mod:`~.simulation.faults`          what can go wrong
+:mod:`~.simulation.reigns`          … with those who lead
 :mod:`~.simulation.history`         what clients asked and were told
 :mod:`~.simulation.invariants`      what must hold
 :mod:`~.simulation.linearizability` judging a history of registers

@@ -26,11 +26,11 @@ from ftweb.relay.here import Here, Hosting
 from ftweb.relay.relay import Relay
 from ftweb.relay.wire import Prepared
 from ftweb.replica import NodeStatus
-from ftweb.simulation.disk import Disk, Kept
+from ftweb.simulation.disk import Disk, at_once
 from ftweb.simulation.invariants import Checks, Violation
 from ftweb.simulation.network import Socket
 from ftweb.simulation.nodes import CheckedMachine, Node
-from ftweb.simulation.world import Process, World
+from ftweb.simulation.world import Crashed, Process, World
 from ftweb.storage import Saved, Storage
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ class Bridge:
         settings: the core's times.
         new_machine: makes an empty state machine.
         compact_entries: how many applied entries make a snapshot.
-        sqlite: keep the replica in the real storage.
+        new_disk: makes an empty disk.
         watch: shown the app's state after every change.
     """
 
@@ -95,7 +95,7 @@ class Bridge:
         settings: Settings,
         new_machine: Callable[[], CheckedMachine],
         compact_entries: int,
-        sqlite: bool,
+        new_disk: Callable[[], Disk],
         watch: Callable[[Any], None],
     ) -> None:
         self.world = world
@@ -109,18 +109,11 @@ class Bridge:
         self._settings = settings
         self._new_machine = new_machine
         self._compact_entries = compact_entries
-        self._sqlite = sqlite
-        self.disk = self._new_disk()
+        self._new_disk = new_disk
+        self.disk = new_disk()
         self._watch = watch
         self._epoch = self._starts = 0
         self._pages: dict[Socket, Page] = {}
-
-    def _new_disk(self) -> Disk:
-        if not self._sqlite:
-            return Kept()
-        from ftweb.simulation.sqlite_disk import KeptInSqlite  # Pyodide has no SQLite
-
-        return KeptInSqlite()
 
     # --- life -----------------------------------------------------------------------------
 
@@ -208,13 +201,14 @@ class Bridge:
         if not self.damage_next:
             return before
         self.damage_next = False
-        if before is None or not disk.damage(self.world.random.random):
+        if before is None or not (how := disk.damage(self.world.random.random)):
             return before
-        self.world.counts["bit flipped in storage"] += 1
+        self.world.counts[how] += 1
         try:
             after = disk.load()
         except StorageError:
             # Refused and kept aside. The teacher has a copy of the file.
+            disk.close()
             self.disk = self._new_disk()
             return before
         if after != before:
@@ -223,6 +217,35 @@ class Bridge:
 
     damage_next = False
     """The next start finds a damaged disk."""
+
+    def lose_power(self, saves: int) -> None:
+        """The power fails in the middle of the ``saves``-th save from now on."""
+        left = saves
+
+        def last(write: Callable[[], None]) -> None:
+            nonlocal left
+            left -= 1
+            if left > 0:
+                write()
+                return
+            before = self.disk.load()
+            try:
+                torn = self.disk.tear(write, self.world.random.random)
+                after = self.disk.load()
+            except StorageError as error:
+                raise Violation("storage trust", f"lost in a power cut: {error}") from error
+            self.world.counts["save torn" if torn else "power cut after a save"] += 1
+            if torn and after != before:
+                raise Violation("storage trust", "a part of a save was there after a power cut")
+            self.world.say(f"{self.node_id} loses its power while it saves")
+            raise Crashed
+
+        self.node.storage.write = last
+
+    def spare(self) -> None:
+        """No planned end in the middle of something comes true any more."""
+        self.process.spare()
+        self.node.storage.write = at_once
 
     def crash(self) -> None:
         """Killed: every socket breaks."""

@@ -81,8 +81,13 @@ class Kept:
         self._snapshot = snapshot
         self._entries = [entry for entry in self._entries if entry.index > snapshot.last_index]
 
-    def damage(self, draw: Callable[[], float]) -> bool:
+    def damage(self, draw: Callable[[], float]) -> str:
         """See :class:`Disk`: nothing checks memory."""
+        return ""
+
+    def tear(self, write: Callable[[], None], draw: Callable[[], float]) -> bool:
+        """See :class:`Disk`: memory has no writes that could be torn."""
+        write()
         return False
 
     def close(self) -> None:
@@ -92,14 +97,28 @@ class Kept:
 class Disk(Storage, Protocol):
     """A bridge's, which outlives its process."""
 
-    def damage(self, draw: Callable[[], float]) -> bool:
-        """Change one character of what is saved. Returns False if nothing is.
+    def damage(self, draw: Callable[[], float]) -> str:
+        """Change one character of what is saved, or cut a row short. Returns which; "" if nothing
+        was saved yet.
 
-        Only then :meth:`load` has to refuse it.
+        Otherwise :meth:`load` has to refuse it.
+        """
+
+    def tear(self, write: Callable[[], None], draw: Callable[[], float]) -> bool:
+        """Let the power fail while something is written.
+
+        Returns:
+            Whether the disk has only a part of it, so that :meth:`load` must give what it would
+            have given before. Else all of it had come to its place.
         """
 
     def close(self) -> None:
         """The schedule is over."""
+
+
+def at_once(write: Callable[[], None]) -> None:
+    """Write, and nothing goes wrong."""
+    write()
 
 
 class Watched:
@@ -119,6 +138,8 @@ class Watched:
         """Every save fails from now on."""
         self.node = node
         """Whose it is; a bridge that changes its epoch gets another id."""
+        self.write: Callable[[Callable[[], None]], None] = at_once
+        """What is called with each write; it may be the last thing that the process does."""
         self._storage = storage
         self._watcher = watcher
         self._reach = reach
@@ -139,7 +160,11 @@ class Watched:
         self._reach("save")
         if self.full:
             raise StorageError("The disk is full.")
-        self._storage.save(epoch=epoch, hard_state=hard_state, snapshot=snapshot, entries=entries)
+        self.write(
+            lambda: self._storage.save(
+                epoch=epoch, hard_state=hard_state, snapshot=snapshot, entries=entries
+            )
+        )
         self._watcher.saved(
             self.node, epoch=epoch, hard_state=hard_state, snapshot=snapshot, entries=entries
         )
@@ -150,5 +175,5 @@ class Watched:
         self._reach("save")
         if self.full:
             raise StorageError("The disk is full.")
-        self._storage.compact(snapshot)
+        self.write(lambda: self._storage.compact(snapshot))
         self._reach("saved")

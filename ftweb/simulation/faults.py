@@ -11,12 +11,12 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
 from ftweb import frames
-from ftweb.core import Configuration, Role, quorum
-from ftweb.simulation.plan import BRIDGE_POINTS, HOST_POINTS, PAGE_POINTS, Fault
+from ftweb.core import quorum
+from ftweb.simulation import reigns
+from ftweb.simulation.plan import BRIDGE_POINTS, HOST_POINTS, PAGE_POINTS, Fault, pick
 from ftweb.simulation.world import Process
 
 if TYPE_CHECKING:
-    from ftweb.simulation.nodes import Node
     from ftweb.simulation.pages import Page
     from ftweb.simulation.room import Room
 
@@ -31,10 +31,6 @@ def happen(room: Room, fault: Fault) -> None:
 
 
 # --- helpers --------------------------------------------------------------------------------
-
-
-def _pick[T](items: Sequence[T], x: float) -> T | None:
-    return items[int(x * len(items))] if items else None
 
 
 def _host(room: Room) -> Page | None:
@@ -102,15 +98,15 @@ def _host_cut_off(room: Room, fault: Fault) -> bool:
 
 
 def _page_crashes(room: Room, fault: Fault) -> bool:
-    return _end(room, _pick(room.pages, fault.x), lambda page: page.crash())
+    return _end(room, pick(room.pages, fault.x), lambda page: page.crash())
 
 
 def _page_vanishes(room: Room, fault: Fault) -> bool:
-    return _end(room, _pick(room.pages, fault.x), lambda page: page.vanish())
+    return _end(room, pick(room.pages, fault.x), lambda page: page.vanish())
 
 
 def _page_leaves(room: Room, fault: Fault) -> bool:
-    return _end(room, _pick(room.pages, fault.x), lambda page: page.leave())
+    return _end(room, pick(room.pages, fault.x), lambda page: page.leave())
 
 
 def _row_leaves(room: Room, fault: Fault) -> bool:
@@ -129,14 +125,14 @@ def _host_in_the_middle(room: Room, fault: Fault) -> bool:
     page = _host(room)
     if page is None or not _may_go(room, [page]):
         return False
-    page.process.doom(_pick(HOST_POINTS, fault.x) or "", 1 + int(fault.y * 1_009) % 3)
+    page.process.doom(pick(HOST_POINTS, fault.x) or "", 1 + int(fault.y * 1_009) % 3)
     return True
 
 
 def _page_in_the_middle(room: Room, fault: Fault) -> bool:
     pages = [page for page in room.pages if page.node is not None]
     host = _host(room)
-    page = host if host is not None and fault.y < 0.6 else _pick(pages, fault.x)
+    page = host if host is not None and fault.y < 0.6 else pick(pages, fault.x)
     if page is None or not _may_go(room, [page]):
         return False
     point = PAGE_POINTS[int(fault.x * 997) % len(PAGE_POINTS)]
@@ -152,7 +148,7 @@ def _page_restoring(room: Room, fault: Fault) -> bool:
         room.join().process.doom("restored", 1)
         return True
     pages = [page for page in room.pages if page.node is not None]
-    page = _pick(pages, fault.x)
+    page = pick(pages, fault.x)
     if page is None or not room.bridge.process.alive or not _may_go(room, [page]):
         return False
     page.process.doom("restored", 1)
@@ -162,7 +158,7 @@ def _page_restoring(room: Room, fault: Fault) -> bool:
 
 
 def _reload(room: Room, fault: Fault) -> bool:
-    page = _pick(room.pages, fault.x)
+    page = pick(room.pages, fault.x)
     if page is None or not _may_go(room, [page]):
         return False
     page.crash()
@@ -186,7 +182,7 @@ def _burst_of_joins(room: Room, fault: Fault) -> bool:
 
 
 def _duplicate_tab(room: Room, fault: Fault) -> bool:
-    page = _pick(room.pages, fault.x)
+    page = pick(room.pages, fault.x)
     if page is None or len(room.pages) > 9:
         return False
     room.join(device=page.device, local=page.local)
@@ -194,13 +190,13 @@ def _duplicate_tab(room: Room, fault: Fault) -> bool:
 
 
 def _freeze_page(room: Room, fault: Fault) -> bool:
-    page = _pick(room.pages, fault.x)
+    page = pick(room.pages, fault.x)
     return page is not None and _freeze(room, page.process, fault)
 
 
 def _hidden(room: Room, fault: Fault) -> bool:
     host = _host(room)
-    page = host if host is not None and fault.y < 0.5 else _pick(room.pages, fault.x)
+    page = host if host is not None and fault.y < 0.5 else pick(room.pages, fault.x)
     if page is None:
         return False
     page.process.do(page.show, not page.visible)
@@ -210,7 +206,7 @@ def _hidden(room: Room, fault: Fault) -> bool:
 
 def _network_change(room: Room, fault: Fault) -> bool:
     host = _host(room)
-    page = host if host is not None and fault.y < 0.4 else _pick(room.pages, fault.x)
+    page = host if host is not None and fault.y < 0.4 else pick(room.pages, fault.x)
     if page is None:
         return False
     page.process.do(page.change_network)
@@ -220,7 +216,7 @@ def _network_change(room: Room, fault: Fault) -> bool:
 def _clock_leap(room: Room, fault: Fault) -> bool:
     host = _host(room)
     processes = [page.process for page in room.pages] + [room.bridge.process]
-    process = host.process if host is not None and fault.y < 0.5 else _pick(processes, fault.x)
+    process = host.process if host is not None and fault.y < 0.5 else pick(processes, fault.x)
     if process is None:
         return False
     process.wall_offset += HOUR if fault.x < 0.5 else -HOUR
@@ -273,66 +269,59 @@ def _disk_damaged(room: Room, fault: Fault) -> bool:
     return True
 
 
-# --- the network ----------------------------------------------------------------------------
-
-
-def _sever(room: Room, pairs: set[tuple[str, str]], fault: Fault) -> bool:
-    new = pairs - room.network.severed
-    if not new:
+def _power_cut(room: Room, fault: Fault) -> bool:
+    if not room.bridge.running or not room.plan.sqlite:
         return False
-    room.network.severed |= new
-    room.world.after(fault.lasts, lambda: room.network.severed.difference_update(new))
+    room.bridge.lose_power(1 + int(fault.x * 997) % 5)
+    room.world.after(max(1_000.0, fault.lasts), room.restart_bridge)
     return True
 
 
-def _names(room: Room) -> list[str]:
-    return [node.id for node in room.nodes()]
+# --- the network ----------------------------------------------------------------------------
 
 
 def _partition(room: Room, fault: Fault) -> bool:
-    names = _names(room)
+    names = room.names()
     bits = int(fault.x * 65_536)
     side = {name for place, name in enumerate(names) if bits >> place & 1}
-    return _sever(
-        room,
+    return room.sever(
         {(a, b) for a in names for b in names if a != b and (a in side) != (b in side)},
-        fault,
+        fault.lasts,
     )
 
 
 def _one_way(room: Room, fault: Fault) -> bool:
-    names = _names(room)
-    one, other = _pick(names, fault.x), _pick(names, fault.y)
+    names = room.names()
+    one, other = pick(names, fault.x), pick(names, fault.y)
     if one is None or other is None or one == other:
         return False
-    return _sever(room, {(one, other)}, fault)
+    return room.sever({(one, other)}, fault.lasts)
 
 
 def _overlapping(room: Room, fault: Fault) -> bool:
     """Two groups that cannot hear one another, and some who hear both."""
-    names = _names(room)
+    names = room.names()
     bits = int(fault.x * 65_536), int(fault.y * 65_536)
     left = {name for place, name in enumerate(names) if bits[0] >> place & 1}
     middle = {name for place, name in enumerate(names) if bits[1] >> place & 1}
-    return _sever(
-        room,
+    return room.sever(
         {
             (a, b)
             for a in names
             for b in names
             if a not in middle and b not in middle and (a in left) != (b in left)
         },
-        fault,
+        fault.lasts,
     )
 
 
 def _link_cut(room: Room, fault: Fault) -> bool:
-    page = _pick(room.pages, fault.x)
+    page = pick(room.pages, fault.x)
     return page is not None and room.cut_link(page.link, up=True, down=True, lasts=fault.lasts)
 
 
 def _one_way_link_cut(room: Room, fault: Fault) -> bool:
-    page = _pick(room.pages, fault.x)
+    page = pick(room.pages, fault.x)
     up = fault.y < 0.5
     return page is not None and room.cut_link(page.link, up=up, down=not up, lasts=fault.lasts)
 
@@ -348,7 +337,7 @@ def _clogs(room: Room, fault: Fault) -> bool:
 
 
 def _slow_link(room: Room, fault: Fault) -> bool:
-    page = _pick(room.pages, fault.x)
+    page = pick(room.pages, fault.x)
     if page is None:
         return False
     for way in (page.link.up, page.link.down):
@@ -360,92 +349,13 @@ def _slow_link(room: Room, fault: Fault) -> bool:
 
 def _wrong_hint(room: Room, fault: Fault) -> bool:
     leader = room.leader()
-    about = leader.id if leader and fault.y < 0.5 else _pick(_names(room), fault.x)
+    about = leader.id if leader and fault.y < 0.5 else pick(room.names(), fault.x)
     if about is None:
         return False
     for node in room.nodes():
         if room.world.random.random() < 0.7:
             node.process.do(node.replica.receive, frames.Lost(node_id=about))
     return True
-
-
-def _voters_change(room: Room, fault: Fault) -> bool:
-    """Whoever leads, or believes so, takes a voter more or one less than upkeep would."""
-    changed = False
-    for node in room.nodes():
-        core = node.replica.node
-        if core.role is Role.LEADER and not node.process.frozen:
-            new = _another_voter_or_one_less(room, core.configuration, fault)
-            if new is not None and core.change_configuration(new, node.process.monotonic()):
-                node.wake()
-                changed = True
-    return changed
-
-
-def _another_voter_or_one_less(
-    room: Room, old: Configuration, fault: Fault
-) -> Configuration | None:
-    alive = {node.replica.node_id for node in room.nodes()}
-    others = sorted(alive.difference(old.voters))
-    if others and (len(old.voters) == 1 or fault.y < 0.5):
-        voters = (*old.voters, _pick(others, fault.x) or others[0])
-    elif len(old.voters) > 1:
-        gone = _pick(old.voters, fault.x)
-        voters = tuple(voter for voter in old.voters if voter != gone)
-    else:
-        return None
-    if room.plan.careful and not quorum.holds(voters, alive):
-        return None
-    learners = tuple(node for node in old.members if node not in voters)
-    successors = (*old.successors, *(node for node in voters if node not in old.successors))
-    return Configuration(voters=voters, learners=learners, successors=successors)
-
-
-def _deaf_leader(room: Room, fault: Fault) -> bool:
-    """Consensus of the others does not reach it; what it says reaches them."""
-    leader = room.leader()
-    if leader is None:
-        return False
-    return _sever(room, {(name, leader.id) for name in _names(room) if name != leader.id}, fault)
-
-
-def _short_reigns(room: Room, fault: Fault) -> bool:
-    """Whoever comes to lead may send a few messages; then it is silent as long as it leads, and the
-    others are told that it has gone."""
-    if room.world.mute is not None:
-        return False
-    left: dict[tuple[str, int, int], int] = {}
-
-    def mute(node: Node) -> bool:
-        core = node.replica.node
-        if core.role is not Role.LEADER:
-            return False
-        reign = node.id, node.replica.epoch, core.term
-        if reign not in left:
-            draw = room.world.random.random
-            left[reign] = int(draw() * 12)
-            room.world.after(5.0 + 40.0 * draw(), _tell_lost, room, node.id)
-            if draw() < 0.6:  # at the very beginning, before anything of its term is committed
-                change = Fault(at=0.0, kind="voters change", x=draw(), y=draw())
-                room.world.after(3.0 * draw(), _voters_change, room, change)
-        left[reign] -= 1
-        if left[reign] == -1:
-            room.world.counts["reign cut short"] += 1
-            room.world.say(f"{node.id} leads in term {core.term}, and is silent from now on")
-        return left[reign] < 0
-
-    def end() -> None:
-        room.world.mute = None
-
-    room.world.mute = mute
-    room.world.after(fault.lasts, end)
-    return True
-
-
-def _tell_lost(room: Room, about: str) -> None:
-    for node in room.nodes():
-        if node.id != about:
-            node.process.do(node.replica.receive, frames.Lost(node_id=about))
 
 
 def _storm(room: Room, fault: Fault) -> bool:
@@ -479,6 +389,7 @@ KINDS: Final[dict[str, Callable[[Room, Fault], bool]]] = {
     "bridge killed": _bridge_killed,
     "disk full": _disk_full,
     "disk damaged": _disk_damaged,
+    "power cut": _power_cut,
     "partition": _partition,
     "one-way cut": _one_way,
     "overlapping majorities": _overlapping,
@@ -490,9 +401,10 @@ KINDS: Final[dict[str, Callable[[Room, Fault], bool]]] = {
     "hidden": _hidden,
     "network change": _network_change,
     "wrong hint": _wrong_hint,
-    "voters change": _voters_change,
-    "deaf leader": _deaf_leader,
-    "short reigns": _short_reigns,
+    "voters change": reigns.voters_change,
+    "deaf leader": reigns.deaf_leader,
+    "short reigns": reigns.short_reigns,
+    "rival changes": reigns.rival_changes,
     "storm": _storm,
     "burst of joins": _burst_of_joins,
 }

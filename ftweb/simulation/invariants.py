@@ -16,6 +16,8 @@ from nothing            every effect comes from a request that a client has sent
 message once            a client is given each message of a handler at most once, and none that no
                         handler sent it
 linearizability         registers behave as if there were only one copy of them
+storage trust           what was damaged is never loaded; a save cut off by the power leaves what
+                        was there before
 convergence             once everything is healed, all requests are answered and all replicas
                         equal, within ten election timeouts
 ======================  ==========================================================================

@@ -21,6 +21,7 @@ from ftweb.limits import BATCH_BYTES
 from ftweb.simulation import faults
 from ftweb.simulation.app_support import Person
 from ftweb.simulation.bridge import LAPTOP, Bridge
+from ftweb.simulation.disk import Disk, Kept
 from ftweb.simulation.history import History
 from ftweb.simulation.invariants import Checks, Violation
 from ftweb.simulation.network import Direction, Link, Network, Weather
@@ -94,7 +95,7 @@ class Room:
             settings=self.settings,
             new_machine=self.new_machine,
             compact_entries=plan.compact_entries,
-            sqlite=plan.sqlite,
+            new_disk=self._new_disk,
             watch=app.watch,
         )
         self._pages: list[Page] = []
@@ -104,6 +105,14 @@ class Room:
         self._asked = 0
         self._healed = False
         self.quorum_losses = 0
+
+    def _new_disk(self) -> Disk:
+        plan = self.plan
+        if not plan.sqlite:
+            return Kept()
+        from ftweb.simulation.sqlite_disk import KeptInSqlite  # Pyodide has no SQLite
+
+        return KeptInSqlite(in_files=any(fault.kind == "power cut" for fault in plan.faults))
 
     def new_machine(self) -> CheckedMachine:
         """An empty state machine with this schedule's limits."""
@@ -124,6 +133,10 @@ class Room:
     def nodes_made(self) -> int:
         """Replicas that took part, the bridge's included."""
         return 1 + sum(page.node is not None for page in self._all_pages)
+
+    def names(self) -> list[str]:
+        """The ids of the replicas that live."""
+        return [node.id for node in self.nodes()]
 
     def nodes(self) -> list[Node]:
         """The replicas that live, the bridge's first."""
@@ -215,6 +228,15 @@ class Room:
             number=self._asked,
         )
 
+    def sever(self, pairs: set[tuple[str, str]], lasts: float) -> bool:
+        """Lose consensus from each first node to its second for a while. Returns whether any of
+        them still heard one another."""
+        new = pairs - self.network.severed
+        if new:
+            self.network.severed |= new
+            self.world.after(lasts, self.network.severed.difference_update, new)
+        return bool(new)
+
     def cut_link(self, link: Link, *, up: bool, down: bool, lasts: float) -> bool:
         """Cut one or both directions of a link for a while."""
         ways: list[Direction] = [link.up] if up else []
@@ -256,7 +278,7 @@ class Room:
             if not page.process.alive and page.socket is not None:
                 page.socket.close_page()  # the bridge's watch over silent sockets
                 page.socket = None
-        self.bridge.process.spare()
+        self.bridge.spare()
         self.bridge.process.thaw()
         for page in list(self.pages):
             page.process.spare()

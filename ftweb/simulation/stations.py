@@ -201,7 +201,7 @@ class Station(Bridge):
             settings=settings,
             new_machine=new_machine,
             compact_entries=compact_entries,
-            sqlite=False,
+            new_disk=Kept,
             watch=lambda state: None,
         )
         self.bridge = f"bridge{number}"

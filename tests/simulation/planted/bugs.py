@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -53,12 +54,6 @@ class Bug:
 
 
 BUGS: dict[str, Bug] = {}
-
-
-def many_reigns(plan: Plan) -> Plan:
-    """For bugs that need a rare sequence of leaders: of three periods of short reigns one in thirty
-    shows them, so there are 25 in a schedule."""
-    return short_reigns(plan, times=25)
 
 
 def bug(
@@ -236,7 +231,7 @@ def majority_sorted_as_text(patch: Patch) -> None:
     "commit needs a quorum",
     "no exception",
     "convergence",
-    aim=many_reigns,
+    aim=short_reigns,
 )
 def several_changes_at_once(patch: Patch) -> None:
     """A change of the members while another one is pending."""
@@ -467,6 +462,17 @@ def _damaged_disk(plan: Plan) -> Plan:
 def storage_checksums_not_checked(patch: Patch) -> None:
     """A damaged row is taken as it is."""
     patch.setattr(bridge_storage, "_verify", lambda place, value, checksum: None)
+
+
+def _power_cut(plan: Plan) -> Plan:
+    faults = (Fault(at=plan.duration * 0.6, kind="power cut", lasts=300.0, x=0.003),)
+    return replace(plan, sqlite=True, compact_entries=8, faults=faults)
+
+
+@bug("storage trust", aim=_power_cut)
+def save_in_several_transactions(patch: Patch) -> None:
+    """Each row is written for itself: a power cut leaves a part of a save."""
+    patch.setattr(bridge_storage.SqliteStorage, "_transaction", lambda self: nullcontext())
 
 
 def _reconnecting(plan: Plan) -> Plan:

@@ -23,7 +23,7 @@ from ftweb.core.replication import Replication
 from ftweb.relay.relay import Relay
 from ftweb.relay.wire import Prepared
 from ftweb.simulation.plan import Plan, short_reigns
-from tests.simulation.planted.bugs import BUGS, Patch, bug, many_reigns, torn
+from tests.simulation.planted.bugs import BUGS, Patch, bug, torn
 
 __all__ = ["BUGS"]
 
@@ -34,7 +34,7 @@ UNSAFE = ("leader completeness", "state machine safety", "election safety", "exa
 # --- commitment -----------------------------------------------------------------------------
 
 
-@bug(*UNSAFE, aim=many_reigns)
+@bug(*UNSAFE, aim=short_reigns)
 def entries_of_earlier_terms_counted(patch: Patch) -> None:
     """Figure 3.7 (figure 8 of the paper): a majority has an old entry, so it is committed."""
 
@@ -88,7 +88,7 @@ def leader_that_no_longer_is_one_acknowledges(patch: Patch) -> None:
 # --- membership -----------------------------------------------------------------------------
 
 
-@bug(*UNSAFE, aim=many_reigns)
+@bug(*UNSAFE, aim=short_reigns)
 def change_before_an_entry_of_the_own_term(patch: Patch) -> None:
     """The bug of 2015: a new leader changes the voters before it has committed anything."""
 
