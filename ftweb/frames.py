@@ -26,6 +26,8 @@ node_down             client → bridge    it ended; with the request that it wa
 directory             bridge → node      every node that is reachable now (for upkeep)
 lost                  bridge → node      that node has just gone: a hint, never a verdict
 enter                 bridge → node      which epoch is the present one here: leave a lower one
+recall                bridge → node      what else did the epoch have that you have left?
+recalled              node → bridge      the requests in it that the bridge does not have
 forward               bridge → host      a request with its source, for (epoch, term) only
 raft                  node → node        consensus, relayed without being looked into
 signal                client → client    half of what opens a data channel between two tabs
@@ -45,51 +47,20 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 
 from ftweb.limits import ID_CHARS, SIGNAL_CHARS
+from ftweb.wire_types import DURATION_MOST as DURATION_MOST
+from ftweb.wire_types import Count as Count
+from ftweb.wire_types import Duration as Duration
+from ftweb.wire_types import Failure as Failure
+from ftweb.wire_types import Id as Id
+from ftweb.wire_types import Proof, Url
+from ftweb.wire_types import Secret as Secret
+from ftweb.wire_types import Source as Source
 
 PROTOCOL_VERSION: Final = 1
-
-Id = Annotated[str, msgspec.Meta(min_length=1, max_length=ID_CHARS)]
-"""A node, client, device or server identifier."""
-
-Secret = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{32}$")]
-"""A key or token: 128 random bits as hex digits."""
-
-Proof = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
-"""An HMAC-SHA-256 as hex digits (:mod:`ftweb.relay.handshake`)."""
-
-Url = Annotated[str, msgspec.Meta(max_length=256)]
-"""An origin, ``http://ADDRESS:PORT``."""
-
-Count = Annotated[int, msgspec.Meta(ge=0, le=2**53 - 1)]
-"""A counter, index or term: what JavaScript's numbers hold exactly."""
-
-DURATION_MOST: Final = 1e15
-
-Duration = Annotated[float, msgspec.Meta(ge=0, le=DURATION_MOST)]
-"""Milliseconds."""
 
 
 class _Frame(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", omit_defaults=True):
     """Base of all frames: tagged by ``type``, fields left at their default are not sent."""
-
-
-class Failure(msgspec.Struct, frozen=True, kw_only=True):
-    """An error as it travels: a documented code (or the app's own) and a sentence."""
-
-    code: str
-    message: str
-
-
-class Source(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Who sent a request, as its bridge vouches for it.
-
-    ``client_id`` is one page load, ``device_id`` one browser profile; both are derived from
-    secrets that only the sender has, so knowing an id does not let anybody act as it.
-    """
-
-    client_id: Id
-    device_id: Id
-    presenter: bool = False
 
 
 # --- joining ------------------------------------------------------------------------------
@@ -347,6 +318,27 @@ class Enter(_Frame, frozen=True, tag="enter"):
     epoch: Count
 
 
+class Recall(_Frame, frozen=True, tag="recall"):
+    """To a node that has left an epoch later than the telling bridge did: what else was there?"""
+
+    epoch: Count
+    term: Count
+    index: Count
+    """The last entry of that epoch's log that the bridge has."""
+
+
+class Recalled(_Frame, frozen=True, tag="recalled"):
+    """The answer, in pieces."""
+
+    epoch: Count
+    items: list[Any]
+    """Requests of later entries, in the log's order (:class:`ftweb.app.lineage.Replayable`)."""
+    last: bool
+    """There is no further piece."""
+    whole: bool = False
+    """Nothing is missing: whoever came later had a snapshot instead of the entries before."""
+
+
 class Told(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What a client was told in an epoch that was given up."""
 
@@ -493,6 +485,7 @@ type Frame = (
     Hello | Welcome | Error | Ping | Pong | Bye
     | OpenSession | Session | Request | Reply | Outcome | Message
     | State | Change | Resync | Status
-    | NodeUp | NodeUpdate | NodeDown | Directory | Lost | Enter | Forward | Raft | Signal
+    | NodeUp | NodeUpdate | NodeDown | Directory | Lost | Enter | Recall | Recalled
+    | Forward | Raft | Signal
     | LinkHello | LinkChallenge | LinkProof | LinkWelcome | LinkState | Routed
 )  # fmt: skip

@@ -113,6 +113,14 @@ every snapshot, so it must not outgrow the state. An epoch whose journal is full
 JOURNAL_REQUESTS: Final = 20_000
 """Requests in it. Repeated in another epoch at 200 a second they take less than two minutes."""
 
+REMEMBERED_CHARS: Final = JOURNAL_CHARS
+"""Entries of the present epoch that a node keeps though its log has compacted them, and as much of
+the epoch before: a bridge may lack them (ftweb/remembering.py)."""
+
+RECALL_CHARS: Final = 64 * 1024
+"""Recalled requests in one frame, and one more: with the largest payload and reply that is still
+less than FRAME_BYTES."""
+
 REPLAY_WINDOW: Final = 32
 """Replayed requests under way at once: enough to fill batches, and the live requests of those who
 are there already hardly wait behind them."""
@@ -282,6 +290,10 @@ LINK_SILENCE_SECONDS: Final = 1.25
 whose network is gone is replaced as soon as a tab that fell silent would be; four pings, so that a
 bridge that writes to a slow disk is not given up."""
 
+NAME_ANSWERS: Final = 256
+"""Packets that are read when it is asked who publishes a server: whatever is multicast in those two
+seconds comes along, and whoever floods us is not read for longer."""
+
 # --- HTTP ---------------------------------------------------------------------------------
 
 HTTP_HEADER_BYTES: Final = 16 * 1024
@@ -374,6 +386,26 @@ collector lets lie while data comes at hundreds of MB a second. Not enforced: te
 FILES_KEPT_IN_TAB_BYTES: Final = 1024 * 1024 * 1024
 """What a tab keeps of files that it has downloaded or shared, so that it can give them back.
 Browsers allow a tenth of the disk and more; the least recently used go first."""
+
+FILE_BROWSERS: Final = 2
+"""How many browsers keep each file, besides the bridges: the one that shared it and one more, so
+that a bridge and either of them may be lost."""
+
+FILE_COPY_BYTES: Final = 64 * 1024 * 1024
+"""Largest file that a browser fetches for others without anybody having asked it to: half a minute
+of a phone's Wi-Fi."""
+
+FILES_COPIED_BYTES: Final = 256 * 1024 * 1024
+"""What a browser keeps for others in all; it is part of FILES_KEPT_IN_TAB_BYTES."""
+
+FILES_TOLD_SECONDS: Final = 10.0
+"""How often a tab tells which files it holds: 40 tabs are four small requests a second."""
+
+FILES_TOLD_LEASE_SECONDS: Final = 30.0
+"""A tab that tells nothing for so long has left, or sleeps: two that got lost are forgiven."""
+
+FILE_COPY_SECONDS: Final = 600.0
+"""How long a browser that was asked to keep a file may take for it: the largest at 1 Mbit/s."""
 
 # --- HTTP answered by a tab (ftweb.flyweb) -------------------------------------------------
 

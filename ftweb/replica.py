@@ -44,6 +44,7 @@ from ftweb.core.types import (
 from ftweb.errors import FrameError, FtwebError, NotLeaderError
 from ftweb.hearing import Hearing
 from ftweb.limits import CONNECTIONS
+from ftweb.remembering import Remembering
 from ftweb.storage import Saved, Storage
 
 _log = logging.getLogger(__name__)
@@ -165,6 +166,7 @@ class Replica:
         self._hearing = Hearing()
         self.left: frames.Left | None = None
         """Where this node left the epoch in which it was before."""
+        self._remembering = Remembering()
         self._take_up(storage.load() or Saved.nothing(epoch=0))
         self._view: tuple[object, ...] = ()
         self._status = self._current_status()
@@ -283,6 +285,9 @@ class Replica:
             case frames.Enter():
                 if 0 < self.epoch < frame.epoch:
                     self._enter_epoch(frame.epoch)
+            case frames.Recall():
+                for piece in self._remembering.answer(frame):
+                    self._send(piece)
             case frames.Lost():
                 self.node.lost(NodeId(frame.node_id), self._clock.monotonic())
             case _:
@@ -327,6 +332,7 @@ class Replica:
         """Join a newer history from nothing: what this one held and did not pass on ends here."""
         self._stop_hosting()
         self._note_left()
+        self._remembering.left(self.epoch, self.node.entries_after(0))
         self._storage.save(epoch=epoch)
         self._take_up(Saved.nothing(epoch=epoch))
         self._listener.restored()
@@ -384,7 +390,10 @@ class Replica:
         if self.node.applied_index - self._compacted < self._compact_entries:
             return
         self._compacted = self.node.applied_index
+        before = self.node.entries_after(0)
         self._storage.compact(self.node.compact(self._compacted, self.machine.snapshot()))
+        kept = len(self.node.entries_after(0))
+        self._remembering.compacted(before[: len(before) - kept])
 
     # --- hosting --------------------------------------------------------------------------
 

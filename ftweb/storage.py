@@ -149,6 +149,13 @@ class Durable(Storage, Protocol):
             StorageError: ``storage_failed``: what was saved before still stands.
         """
 
+    def remember(self, replays: Sequence[str]) -> None:
+        """More is to be replayed, after what was there already.
+
+        Raises:
+            StorageError: ``storage_failed``: what was saved before still stands.
+        """
+
     def replays(self) -> list[str]:
         """What is to be replayed, in order; opaque here.
 

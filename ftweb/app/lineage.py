@@ -46,6 +46,25 @@ class Replayable(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     reply: Any = None
     error: Failure | None = None
 
+    @classmethod
+    def of(cls, command: commands.Request) -> Replayable:
+        """A request as a log entry has it."""
+        return cls(
+            client_id=command.client_id,
+            device_id=command.device_id,
+            presenter=command.presenter,
+            session=command.session,
+            serial=command.serial,
+            request=command.request,
+            reply=command.reply,
+            error=command.error,
+        )
+
+    @property
+    def weight(self) -> int:
+        """About how many characters it has as JSON."""
+        return payload.weight([self.request, self.reply]) + 200
+
 
 class Rest(msgspec.Struct, frozen=True, kw_only=True):
     """An epoch that was left, as far as it is known: may others still be going on in it?
@@ -171,28 +190,19 @@ class Lineage:
             self._settle()
         elif not self.since and tail is not None:
             self.since, self.journal = tail
-            self._chars = sum(map(_weight, self.journal))
+            self._chars = sum(item.weight for item in self.journal)
             self._bound()
 
     def record(self, command: commands.Request) -> None:
         """A request was run."""
         if not self.since and self._tail is None:
             return
-        item = Replayable(
-            client_id=command.client_id,
-            device_id=command.device_id,
-            presenter=command.presenter,
-            session=command.session,
-            serial=command.serial,
-            request=command.request,
-            reply=command.reply,
-            error=command.error,
-        )
+        item = Replayable.of(command)
         if self._tail is not None:
             self._tail[1].append(item)
         if self.since:
             self.journal.append(item)
-            self._chars += _weight(item)
+            self._chars += item.weight
             self._bound()
 
     def _bound(self) -> None:
@@ -265,8 +275,4 @@ class Lineage:
         journal = msgspec.convert(data["journal"], list[Replayable])
         self.since, self.rests = int(data["since"]), rests
         self.forks, self.bridges, self.unheard, self.journal = forks, bridges, unheard, journal
-        self._chars = sum(map(_weight, journal))
-
-
-def _weight(item: Replayable) -> int:
-    return payload.weight([item.request, item.reply]) + 200
+        self._chars = sum(item.weight for item in journal)

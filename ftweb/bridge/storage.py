@@ -260,10 +260,19 @@ class SqliteStorage:
                 "INSERT INTO log (idx, value, checksum) VALUES (?, ?, ?)",
                 (_log_row(entry) for entry in saved.entries),
             )
-            self._db.executemany(
-                "INSERT INTO replays (idx, value, checksum) VALUES (?, ?, ?)",
-                ((i, value, _checksum(f"replay {i}", value)) for i, value in enumerate(replays)),
-            )
+            self._add_replays(0, replays)
+
+    def remember(self, replays: Sequence[str]) -> None:
+        """See :class:`ftweb.storage.Durable`."""
+        with self._transaction():
+            (last,) = self._db.execute("SELECT coalesce(max(idx), -1) FROM replays").fetchone()
+            self._add_replays(last + 1, replays)
+
+    def _add_replays(self, first: int, replays: Sequence[str]) -> None:
+        self._db.executemany(
+            "INSERT INTO replays (idx, value, checksum) VALUES (?, ?, ?)",
+            ((i, value, _checksum(f"replay {i}", value)) for i, value in enumerate(replays, first)),
+        )
 
     def replays(self) -> list[str]:
         """See :class:`ftweb.storage.Durable`."""

@@ -129,6 +129,11 @@ class Node:
         """Of the last entry of the log, committed or not."""
         return self._state.log.last_term
 
+    def entries_after(self, index: Index) -> tuple[Entry, ...]:
+        """What the log has after this entry, committed or not; compacted ones are not there."""
+        log = self._state.log
+        return log.slice(max(index, log.offset) + 1, log.last_index)
+
     @property
     def last_index(self) -> Index:
         return self._state.log.last_index

@@ -297,6 +297,33 @@ class Meeting:
             self._relay.replace_nodes()
         self._relay.tell()
 
+    def recalled(self, items: Sequence[Replayable]) -> bool:
+        """Requests that others remember of an epoch before this one are to be run again.
+
+        Returns:
+            Whether they are saved; they are lost if not, and have to be asked for again.
+        """
+        if self._goal is not None:
+            return False  # it may be that the old replica stands in the end
+        known = {(item.client_id, item.serial) for item in self._pending}
+        new = [
+            item
+            for item in items
+            if (item.client_id, item.serial) not in known and not self._is_done(item)
+        ]
+        if new:
+            try:
+                self._storage.durable.remember([msgspec.json.encode(item).decode() for item in new])
+            except StorageError as error:
+                _log.error("%s", error.message)
+                return False
+            _log.info("%d requests that tabs remember are run again.", len(new))
+            self._pending.extend(new)
+            self._count()
+            self.notice()
+            self._relay.tell()
+        return True
+
     # --- arriving (rule 2) --------------------------------------------------------------------
 
     def _under_way(self, goal: Summary) -> None:

@@ -19,6 +19,7 @@ from ftweb.relay.connection import Connection, NodeHere, Registry
 from ftweb.relay.directory import NodeDirectory
 from ftweb.relay.leavers import Leavers
 from ftweb.relay.links import Links
+from ftweb.relay.recalling import Recalling
 from ftweb.relay.requests import Requests
 
 
@@ -31,6 +32,7 @@ class Nodes:
         links: to other bridges.
         directory: tells the nodes of one another.
         leavers: who has left an epoch.
+        recalling: asks them for what they had there alone.
         requests: told of nodes that died while they ran one.
         own: gives the id of the relay's own node.
         epoch: gives the present one.
@@ -48,6 +50,7 @@ class Nodes:
         links: Links,
         directory: NodeDirectory,
         leavers: Leavers,
+        recalling: Recalling,
         requests: Requests,
         own: Callable[[], str],
         epoch: Callable[[], int],
@@ -61,6 +64,7 @@ class Nodes:
         self._links = links
         self._directory = directory
         self._leavers = leavers
+        self._recalling = recalling
         self._requests = requests
         self._own = own
         self._epoch = epoch
@@ -79,7 +83,7 @@ class Nodes:
         """
         before = connection.node
         if before is not None and before.node_id == frame.node_id:
-            self._news(before, frame)
+            self._news(connection, before, frame)
             self._enter(connection)
             return
         connection.brings_one(self._loop.time())
@@ -100,6 +104,7 @@ class Nodes:
         connection.renewing = False
         self._links.routes.claimed_here(frame.node_id)
         self._leavers.note(frame.node_id, frame.left)
+        self._recalling.note(connection, frame.left)
         self.told(at_once=True)
         self._enter(connection)
         self._directory.came(connection)
@@ -113,13 +118,21 @@ class Nodes:
         """
         node = connection.node
         if node is None and connection.renewing:
+            if (
+                frame.epoch == self._epoch()
+            ):  # it held on to its own for a while, and came after all
+                fields = {name: getattr(frame, name) for name in frame.__struct_fields__}
+                self.up(connection, frames.NodeUp(**fields))
             return
         if node is None or node.node_id != frame.node_id:
             raise FrameError("node_update names a node that is not behind this socket.")
-        self._news(node, frame)
+        self._news(connection, node, frame)
 
-    def _news(self, node: NodeHere, frame: frames.NodeUp | frames.NodeUpdate) -> None:
+    def _news(
+        self, connection: Connection, node: NodeHere, frame: frames.NodeUp | frames.NodeUpdate
+    ) -> None:
         wanted = self._leavers.note(node.node_id, frame.left)
+        self._recalling.note(connection, frame.left)
         before, node.epoch = node.leads, frame.epoch
         if (node.visible, before) != (frame.visible, frame.leads) or wanted:
             node.visible, node.leads = frame.visible, frame.leads
@@ -145,6 +158,7 @@ class Nodes:
         """It is not behind any socket here any more (rule 4)."""
         if died:
             self._requests.inflight.died(node_id)
+        self._recalling.gone(node_id)
         self._links.routes.released_here(node_id)
         # A dict, not a set: those are told in the same order whatever strings hash to.
         self._directory.lost(node_id, dict.fromkeys(self._members()))

@@ -36,6 +36,7 @@ from ftweb.relay.leavers import Leavers
 from ftweb.relay.links import Links
 from ftweb.relay.meeting import Meeting
 from ftweb.relay.nodes import Nodes
+from ftweb.relay.recalling import Recalling
 from ftweb.relay.requests import Requests
 from ftweb.relay.routes import Remote
 from ftweb.relay.stream import Stream
@@ -88,6 +89,10 @@ class Relay:
             wants=lambda left: self._driver.machine.lineage.wants(left),
             elsewhere=lambda: (one for state in self.others() for one in state.left),
         )
+        self._recalling = Recalling(
+            forks=lambda: self._driver.machine.lineage.forks,
+            take=lambda items: self._meeting is not None and self._meeting.recalled(items),
+        )
         self._directory = NodeDirectory(
             node_id=lambda: self.node_id,
             device_id=here.device_id,
@@ -107,6 +112,7 @@ class Relay:
             links=self.links,
             directory=self._directory,
             leavers=self.leavers,
+            recalling=self._recalling,
             requests=self._requests,
             own=lambda: self.node_id,
             epoch=lambda: self._driver.epoch,
@@ -183,6 +189,8 @@ class Relay:
                 self._nodes.update(connection, frame)
             case frames.NodeDown():
                 self._nodes.down(connection, frame)
+            case frames.Recalled():
+                self._recalling.recalled(connection, frame)
             case frames.Signal():
                 signaling.route(frame, connection, self._registry, self.links)
             case frames.Bye():

@@ -26,6 +26,7 @@ from ftweb.client.events import Replied as Told
 from ftweb.core import Settings
 from ftweb.core.types import Json
 from ftweb.frames import Failure
+from ftweb.limits import QUORUM_LOSS_SECONDS
 from ftweb.simulation.apart_plan import ApartPlan
 from ftweb.simulation.app_support import Person
 from ftweb.simulation.history import UNKNOWN_CODES, History
@@ -38,8 +39,10 @@ from ftweb.simulation.stations import Cable, Station, state_of
 from ftweb.simulation.workload import Workload
 from ftweb.simulation.world import World
 
-HEALED_MS: Final = 40_000.0
-"""Within so long after the heal everything is well: a few rounds of silence, election, arrival."""
+ELECTION_TIMEOUT: Final = 600.0
+HEALED_MS: Final = 1_000.0 * QUORUM_LOSS_SECONDS + 10 * ELECTION_TIMEOUT
+"""Within so long after the heal everything is well: ten election timeouts after the bridges have
+had the time in which a lost quorum may still come back."""
 
 
 class Votes(Workload):
@@ -172,7 +175,9 @@ class Hall:
         self.history = History()
         self.checks = ApartChecks(self.history)
         self.settings = Settings(
-            heartbeat=100.0, election_timeout=600.0, trailing_entries=plan.trailing_entries
+            heartbeat=100.0,
+            election_timeout=ELECTION_TIMEOUT,
+            trailing_entries=plan.trailing_entries,
         )
         self.network = Network(self.world, Weather(low=0.5, high=4.0))
         self.stations = [

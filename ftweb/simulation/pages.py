@@ -32,7 +32,14 @@ TICK: Final = 1.0
 """Seconds between two looks at what has waited too long; the real one takes five, which in a
 short schedule would be mostly waiting."""
 
-FOR_NODES: Final = (frames.Raft, frames.Forward, frames.Directory, frames.Lost, frames.Enter)
+FOR_NODES: Final = (
+    frames.Raft,
+    frames.Forward,
+    frames.Directory,
+    frames.Lost,
+    frames.Enter,
+    frames.Recall,
+)
 
 
 class Page:

@@ -51,6 +51,10 @@ class KeptDurable(Kept):
         self._snapshot, self._entries = saved.snapshot, list(saved.entries)
         self._replays = list(replays)
 
+    def remember(self, replays: Sequence[str]) -> None:
+        """See :class:`ftweb.storage.Durable`."""
+        self._replays += replays
+
     def replays(self) -> list[str]:
         """See :class:`ftweb.storage.Durable`."""
         return list(self._replays)

@@ -251,8 +251,15 @@ export function readBridges(text: string): readonly BridgeAddress[] {
 }
 
 /** Bridges put the type first; only then can a frame be routed without parsing it. */
-const NODE_FRAME = /^\s*\{\s*"type"\s*:\s*"(?:raft|forward|directory|lost|enter)"/;
-const NODE_TYPES: ReadonlySet<unknown> = new Set(["raft", "forward", "directory", "lost", "enter"]);
+const NODE_FRAME = /^\s*\{\s*"type"\s*:\s*"(?:raft|forward|directory|lost|enter|recall)"/;
+const NODE_TYPES: ReadonlySet<unknown> = new Set([
+  "raft",
+  "forward",
+  "directory",
+  "lost",
+  "enter",
+  "recall",
+]);
 
 /** A frame that was only routed: its addressee checks it. */
 export interface ForNode {

@@ -22,7 +22,7 @@ const vectors = JSON.parse(
 const RECEIVED = new Set(
   "welcome error ping pong session reply outcome message state change status signal".split(" "),
 );
-const ROUTED = new Set("raft forward directory lost".split(" "));
+const ROUTED = new Set("raft forward directory lost enter recall".split(" "));
 
 function typeOf(vector: Vector): string {
   try {

@@ -49,6 +49,19 @@ def test_leaving_is_not_arriving(tmp_path: Path) -> None:
         assert durable.replays() == ["third"]
 
 
+def test_more_to_replay_follows_what_was_there(tmp_path: Path) -> None:
+    path = tmp_path / "replica.sqlite3"
+    with SqliteStorage(path) as durable:
+        durable.save(epoch=5)
+        durable.remember(["first", "second"])
+        durable.replayed(1)
+        durable.remember(["third"])
+        durable.remember([])
+        assert durable.replays() == ["second", "third"]
+    with SqliteStorage(path) as durable:
+        assert durable.replays() == ["second", "third"]
+
+
 def test_giving_up_goes_back(tmp_path: Path) -> None:
     with SqliteStorage(tmp_path / "replica.sqlite3") as durable:
         switching = Switching(durable)

@@ -109,3 +109,37 @@ async def test_a_bridge_restarted_out_of_reach_and_the_phones_become_one(made: C
         await _together_again(made, before)
     outcome.demand_exactly_once()
     assert made.problems() == []
+
+
+async def test_phones_that_lose_their_quorum_as_well_bring_along_what_they_acknowledged(
+    made: Classroom,
+) -> None:
+    """Cut off from the laptop three phones go on; two of them are killed, so nobody leads the third
+    one, and the laptop's epoch stays. What only the phones had acknowledged counts in it."""
+    await _begin(made)
+    last, *others = made.phone_tabs
+    everybody = list(made.tabs.values())
+    async with voting(made, everybody, interval=EACH, reader=made.presenter) as outcome:
+        made.bridge.host.unplug()
+        cut = time.time() * 1000
+        for tab in made.phone_tabs:
+            await tab.until("s.state === 'no-bridge' && s.quorum", 60)
+        await _acknowledged_since(made.phone_tabs, cut + 2_000)
+        await asyncio.gather(*(made.kill_browser(tab) for tab in others))
+        await last.until("!s.quorum", 60)
+        await made.presenter.until("s.state === 'provisional' && s.hosting", 60)
+        own = (await made.presenter.status())["epoch"]
+        made.bridge.host.plug()
+        for tab in (made.presenter, last):
+            await tab.until("s.bridge && s.quorum && s.epoch === x", 60, own)
+        await _acknowledged_since([made.presenter, last], time.time() * 1000)
+        # Its page is answered at once; its node holds on to its own epoch for ten seconds more.
+        acknowledged = await last.evaluate("votes.acknowledged.map(([number]) => number)")
+        await made.presenter.until(
+            "x.numbers.every((number) => connection.state.counted[x.client]?.[number])",
+            60,
+            {"client": (await last.status())["clientId"], "numbers": acknowledged},
+        )
+    outcome.demand_exactly_once()
+    assert await last.evaluate("globalThis.mark") == "the same page"
+    assert made.problems() == []

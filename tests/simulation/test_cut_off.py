@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from ftweb.app.lineage import Rest
+from ftweb.relay.recalling import Recalling
 from ftweb.simulation.cut_off import Tab, draw_cut_off, run_cut_off
 
 SCHEDULES = 100
@@ -43,6 +44,33 @@ def test_the_schedules_say_something() -> None:
 
 def test_a_seed_is_one_story() -> None:
     assert run_cut_off(draw_cut_off(3)).digest == run_cut_off(draw_cut_off(3)).digest
+
+
+FOUND = {
+    "tabs that had lost their quorum as well followed the bridge's epoch, and forgot their own": (
+        138,
+        231,
+        901,
+    ),
+    "of their log, entries of a later term were taken for the bridge's own": (1009,),
+    "a node that came after all, once it had been told that it could not, was known to nobody": (
+        1041,
+    ),
+}
+"""What schedules have found, and the seeds of those that did."""
+
+
+@pytest.mark.parametrize("seed", [seed for seeds in FOUND.values() for seed in seeds])
+def test_what_was_found_once_stays_away(seed: int) -> None:
+    assert run_cut_off(draw_cut_off(seed)).violation is None
+
+
+@pytest.mark.parametrize("seed", [138, 231, 901, 1009])
+def test_without_asking_them_it_is_lost(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Recalling, "note", lambda self, connection, left: None)
+    violation = run_cut_off(draw_cut_off(seed)).violation
+    assert violation is not None
+    assert violation.invariant == "exactly once"
 
 
 type Plant = Callable[[pytest.MonkeyPatch], None]

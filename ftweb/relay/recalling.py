@@ -1,0 +1,110 @@
+"""What tabs remember of an epoch that this branch of the history left before they did.
+
+A bridge that begins an epoch has the log of the one before up to some entry. Tabs that it could not
+reach may have committed more there, and acknowledged it. While somebody leads them, that epoch
+stays, and the bridge comes over (:mod:`ftweb.relay.meeting`). But if they have lost their quorum as
+well, they follow the bridge's epoch one by one; then what they alone have must come along:
+
+1. A node that has left an epoch says how far its log went (``left``). If that is further than this
+   branch has it, the node is asked for the requests beyond (``recall``), and sends them in the
+   log's order (``recalled``). They are run again like those of a journal.
+2. Some of them may never have been accepted by a quorum. They are what their clients asked for all
+   the same, and are run at most once like any other.
+3. Of all logs that were left the longest, by (term, index), holds everything that was acknowledged
+   in that epoch, as far as anybody still has it: Raft's elections rely on the same. So who has no
+   more than was brought along already is not asked. A log that began with a snapshot lacks what was
+   before, and does not count as the whole.
+4. What a node sends is bounded like a journal, and only who was asked may send anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import msgspec
+
+from ftweb import frames
+from ftweb.app.lineage import Replayable
+from ftweb.epochs import Fork
+from ftweb.errors import FrameError
+from ftweb.limits import JOURNAL_CHARS, JOURNAL_REQUESTS
+from ftweb.relay.connection import Connection
+
+
+@dataclass(slots=True)
+class _Asked:
+    connection: Connection
+    left: frames.Left
+    items: list[Replayable] = field(default_factory=list)
+    weight: int = 0
+
+
+class Recalling:
+    """See the rules above.
+
+    Args:
+        forks: where the present branch left its ancestors, as this bridge's own replica has it.
+        take: what was recalled is to be run again. Returns whether it is kept; else somebody has
+            to be asked again.
+    """
+
+    def __init__(
+        self,
+        *,
+        forks: Callable[[], Sequence[Fork]],
+        take: Callable[[Sequence[Replayable]], bool],
+    ) -> None:
+        self._forks = forks
+        self._take = take
+        self._asked: dict[str, _Asked] = {}
+        self._have: dict[int, tuple[int, int]] = {}
+        """Epoch → (term, index) up to which it was brought along."""
+
+    def note(self, connection: Connection, left: frames.Left | None) -> None:
+        """A node here has said where it left an epoch (rule 1)."""
+        if left is None or connection.node is None or connection.node.node_id != left.node:
+            return
+        fork = next((fork for fork in self._forks() if fork.epoch == left.epoch), None)
+        if fork is None:
+            return
+        have = max((fork.term, fork.index), self._have.get(left.epoch, (0, 0)))
+        if (left.term, left.index) <= have:
+            return
+        asked = self._asked.get(left.node)
+        if asked is not None and asked.connection is connection and asked.left == left:
+            return  # it is on its way
+        self._asked[left.node] = _Asked(connection, left)
+        connection.send(frames.Recall(epoch=left.epoch, term=fork.term, index=fork.index))
+
+    def gone(self, node_id: str) -> None:
+        """That node is not here any more."""
+        self._asked.pop(node_id, None)
+
+    def recalled(self, connection: Connection, frame: frames.Recalled) -> None:
+        """A piece of an answer.
+
+        Raises:
+            FrameError: nothing was asked, or that is no answer to it.
+        """
+        node = connection.node
+        asked = self._asked.get(node.node_id) if node is not None else None
+        if node is None or asked is None or asked.left.epoch != frame.epoch:
+            raise FrameError("Nobody asked this node for what it remembers.")
+        try:
+            items = msgspec.convert(frame.items, list[Replayable])
+        except msgspec.ValidationError as error:
+            del self._asked[node.node_id]
+            raise FrameError(f"A recalled request is none: {error}.") from None
+        asked.items += items
+        asked.weight += sum(item.weight for item in items)
+        if len(asked.items) > JOURNAL_REQUESTS or asked.weight > JOURNAL_CHARS:
+            del self._asked[node.node_id]
+            raise FrameError("A node remembers more than a journal may hold.", code="too_big")
+        if not frame.last:
+            return
+        del self._asked[node.node_id]
+        if self._take(asked.items) and frame.whole:
+            self._have[frame.epoch] = max(
+                (asked.left.term, asked.left.index), self._have.get(frame.epoch, (0, 0))
+            )
