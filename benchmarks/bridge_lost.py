@@ -1,10 +1,11 @@
 """The whole laptop is lost: bridge and hosting tab in one moment, another laptop's bridge is there.
 
 Three phones, all at the first laptop's bridge, cast a numbered vote every 100 ms. In each run a new
-class begins; then bridge and browser get SIGKILL (``--mode kill``), or the laptop's cable is
-pulled, so that frames just vanish (``--mode down``). The time is taken until each phone has had a
-vote acknowledged that it cast after that. It has then found the other bridge, there is a new host,
-and both are in it. The ledger is read by a newcomer at the second bridge.
+class begins; then bridge and browser get SIGKILL (``--mode kill``), or the laptop's link goes down:
+the laptop has no carrier, the others are told nothing, frames just vanish (``--mode down``). The
+time is taken until each phone has had a vote acknowledged that it cast after that. It has then
+found the other bridge, there is a new host, and both are in it. The ledger is read by a newcomer at
+the second bridge.
 
 How slices and timelines are had, and the baseline: see ``_losses.py``.
 """
@@ -34,7 +35,7 @@ async def one_run(mode: str, interval: int) -> Run:
                 gone = await kill_laptop(made)
             else:
                 gone = time.time() * 1000
-                made.bridge.host.unplug()
+                made.bridge.host.link_down()
                 del made.tabs["laptop"]
             made.bridge = second
             return gone

@@ -2,11 +2,11 @@
 
 A class on the namespace LAN: laptop with bridge and hosting tab, three phones that cast a numbered
 vote every 100 ms each (``--interval``), no second bridge. In each run the laptop is killed (SIGKILL
-of bridge and browser, ``--mode kill``) or its cable is taken out, so that nobody is told anything
-(``--mode cut``). The time is taken until the first vote is acknowledged that was cast after that:
-by a phone, elected over data channels, at which the others have joined. The ledger is then read on
-a phone, since nobody new can join: every acknowledged vote must be there exactly once. Then the
-laptop's processes are started anew for the next run.
+of bridge and browser, ``--mode kill``) or its link goes down: the laptop has no carrier, the phones
+are told nothing (``--mode cut``). The time is taken until the first vote is acknowledged that was
+cast after that: by a phone, elected over data channels, at which the others have joined. The ledger
+is then read on a phone, since nobody new can join: every acknowledged vote must be there exactly
+once. Then the laptop's processes are started anew for the next run.
 
 How slices and timelines are had, and the baseline: see ``_losses.py``.
 """
@@ -35,7 +35,7 @@ async def one_run(made: Classroom, mode: str, interval: int) -> Run:
         if mode == "kill":
             return await kill_laptop(made)
         gone = time.time() * 1000
-        made.laptop.host.unplug()
+        made.laptop.host.link_down()
         return gone
 
     outcome, gone = await votes_while(made, lose, interval=interval, reader=phones[0])
@@ -43,7 +43,7 @@ async def one_run(made: Classroom, mode: str, interval: int) -> Run:
     if mode == "cut":
         made.bridge.kill()
         await made.kill_browser(made.presenter)
-        made.laptop.host.plug()
+        made.laptop.host.link_up()
     firsts = [first - gone for first in outcome.firsts_sent_after(gone)]
     times = {"first_acknowledged_vote": min(firsts), "every_phone_served": max(firsts)}
     return {**run_of(outcome, gone, times, made.problems()), "timeline": seen}

@@ -136,13 +136,14 @@ def _found(info: AsyncServiceInfo) -> Found | None:
         addresses=tuple(sorted(info.parsed_addresses(IPVersion.V4Only))),
         port=info.port,
         path=_printable(properties.get("path") or "/"),
-        epoch=_number(properties.get("epoch")),
-        term=_number(properties.get("term")),
+        epoch=number_in(properties.get("epoch")),
+        term=number_in(properties.get("term")),
         node=_printable(properties.get("node") or ""),
     )
 
 
-def _number(text: str | None) -> int:
+def number_in(text: str | None) -> int:
+    """A number of a TXT record; 0 for what is none."""
     return int(text) if text and text.isascii() and text.isdigit() and len(text) < 16 else 0
 
 

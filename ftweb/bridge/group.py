@@ -8,7 +8,11 @@
    the name goes elsewhere only when it has to. When it is gone the next claims its name at once,
    without asking whether it is free: it was the group's.
 4. Two that publish without being linked (a net that was in parts): the higher (epoch, term) keeps
-   the name, the other withdraws until it is linked or the name is free.
+   the name, the other withdraws until it is linked or the name is free. What a browser hears says
+   only that it is time to ask who answers for the name (:mod:`ftweb.bridge.rivals`); whoever has
+   withdrawn asks again and again, since the other may die without a word.
+5. A goodbye takes the records that two publish alike out of every cache: whoever still publishes
+   announces them again.
 """
 
 from __future__ import annotations
@@ -16,17 +20,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections.abc import Iterable
 from typing import Final
 from urllib.parse import urlsplit
 
 from zeroconf import EventLoopBlocked, NotRunningException
 
 from ftweb import frames
+from ftweb.bridge.addresses import lan_addresses, url
 from ftweb.bridge.config import BridgeConfig
 from ftweb.bridge.discovery import Found, browse
 from ftweb.bridge.joining import keep_bridges, known_bridges
 from ftweb.bridge.linking import Dialer, LinkEndpoint, new_nonce
 from ftweb.bridge.publishing import Publisher, Record, host_name
+from ftweb.bridge.rivals import Rival, find_rivals, should_publish
 from ftweb.bridge.security import AllowedHosts
 from ftweb.limits import LINKED_BRIDGES
 from ftweb.relay.connection import Registry
@@ -38,6 +45,9 @@ _log = logging.getLogger(__name__)
 
 LINK_FIRST_SECONDS: Final = 2.0
 """A bridge that knows others gives a link this long before it publishes by itself."""
+
+RECHECK_SECONDS: Final = 5.0
+"""How often it is asked whether another bridge still has the name."""
 
 BROWSE_AGAIN_SECONDS: Final = 30.0
 """Multicast that does not work now may do so on the next network."""
@@ -77,8 +87,12 @@ class Group:
         self._dialer = Dialer(links=relay.links, me=self._me, own=here.urls)
         self._kept: tuple[str, ...] = ()
         self._publisher: Publisher | None = None
-        self._held_elsewhere: tuple[int, int] | None = None
-        """(epoch, term) of a bridge of this server that publishes and is not linked."""
+        self._rivals: tuple[Rival, ...] = ()
+        """Bridges that publish this server and are not linked."""
+        self._asked_from: list[str] = []
+        """Our own addresses then."""
+        self._doubt = asyncio.Event()
+        """Somebody else may hold the name, or may hold it no more."""
         self._others = False
         """There were others: what they published is the group's to claim."""
         self._changed = asyncio.Event()
@@ -95,6 +109,7 @@ class Group:
                 await asyncio.Event().wait()
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._browse(), name="browse for bridges")
+                tasks.create_task(self._find_rivals(), name="find rivals")
                 tasks.create_task(self._publish(), name="publish")
 
     # --- told by the relay --------------------------------------------------------------------
@@ -110,6 +125,7 @@ class Group:
         if kept and set(kept) != set(self._kept):
             self._kept = kept
             keep_bridges(self._config.data_dir, kept)
+        self._rivals = self._unlinked(self._rivals)
         self._changed.set()
 
     def hosting_changed(self, hosting: Hosting) -> None:
@@ -154,12 +170,34 @@ class Group:
     # --- mDNS ---------------------------------------------------------------------------------
 
     def _should_publish(self) -> bool:
-        own = (self._here.start, self._here.bridge)
-        if any((state.start, state.bridge) < own for state in self._links.routes.bridges):
-            return False
         hosting = self._relay.hosting
-        held = self._held_elsewhere
-        return held is None or held <= (hosting.epoch, hosting.term)
+        return should_publish(
+            own=(self._here.start, self._here.bridge),
+            linked=[(state.start, state.bridge) for state in self._links.routes.bridges],
+            rank=(hosting.epoch, hosting.term),
+            origins=self._asked_from,
+            rivals=self._rivals,
+        )
+
+    def _unlinked(self, rivals: Iterable[Rival]) -> tuple[Rival, ...]:
+        linked = {origin for state in self._links.routes.bridges for origin in state.urls}
+        return tuple(rival for rival in rivals if rival.origin not in linked)
+
+    async def _find_rivals(self) -> None:
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(RECHECK_SECONDS if self._rivals else None):
+                    await self._doubt.wait()
+            self._doubt.clear()
+            addresses = self._config.mdns_interfaces or lan_addresses() or ("127.0.0.1",)
+            found = await find_rivals(
+                self._config.name, self._config.guid, port=self._port, interfaces=addresses
+            )
+            self._asked_from = [url(address, self._port, "") for address in addresses]
+            self._rivals = self._unlinked(found)
+            for rival in self._rivals:
+                self._dialer.add([rival.origin])
+            self._changed.set()
 
     async def _publish(self) -> None:
         if self._config.links or known_bridges(self._config.data_dir):
@@ -204,16 +242,15 @@ class Group:
 
     def _heard(self, found: Found) -> None:
         """Somebody publishes this server: ourselves, a linked bridge, or one to link with."""
-        origins = [
-            f"http://{address}{'' if found.port == 80 else f':{found.port}'}"
-            for address in found.addresses
-        ]
-        if set(origins) & set(self._relay.urls):
+        if found.gone:
+            if self._publisher is not None:
+                self._publisher.announce()
+            self._doubt.set()
             return
+        own = set(self._relay.urls)
         linked = {origin for state in self._links.routes.bridges for origin in state.urls}
-        if found.gone or set(origins) & linked:
-            self._held_elsewhere = None
-        else:
-            self._held_elsewhere = (found.epoch, found.term)
-            self._dialer.add(origins)
-        self._changed.set()
+        origins = {url(address, found.port, "") for address in found.addresses}
+        if not origins & (own | linked):
+            self._dialer.add(sorted(origins))  # at once: whoever answers is dialled anyway
+        if origins - own - linked:
+            self._doubt.set()

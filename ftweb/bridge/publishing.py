@@ -132,6 +132,10 @@ class Publisher:
             self._record = record
             self._changed.set()
 
+    def announce(self) -> None:
+        """Tell again what is published: somebody's goodbye took it out of everybody's cache."""
+        self._changed.set()
+
     # --- the task that does it ----------------------------------------------------------------
 
     async def _run(self) -> None:

@@ -156,6 +156,23 @@ class Host:
         """The end of :meth:`link_down`."""
         _ip("-n", self.lan.switch, "link", "set", self.port, "up")
 
+    def block_multicast(self) -> None:
+        """The switch passes no multicast on to this host, as many access points: no mDNS here.
+
+        For as long as the cable is where it is. What is broadcast (ARP) still comes.
+        """
+        words = ("type", "bridge_slave", "mcast_flood", "off")
+        _ip("-n", self.lan.switch, "link", "set", self.port, *words)
+
+    def shun(self, other: Host) -> None:
+        """What this host sends that one vanishes, but for what is meant for all (multicast)."""
+        words = (other.address, "dev", "eth0", "lladdr", "02:00:00:00:00:01", "nud", "permanent")
+        _ip("-n", self.namespace, "neigh", "replace", *words)
+
+    def stop_shunning(self, other: Host) -> None:
+        """The end of :meth:`shun`."""
+        _ip("-n", self.namespace, "neigh", "del", other.address, "dev", "eth0")
+
     def slow_down(self, kilobits: int) -> None:
         """Let it send so many kilobits a second only, as on a bad Wi-Fi; 0: as fast as before."""
         words = ["root", "tbf", "rate", f"{kilobits}kbit", "burst", "16kb", "latency", "400ms"]

@@ -141,3 +141,20 @@ def test_avahi_on_another_host_sees_what_zeroconf_publishes(lan: Lan) -> None:
         assert service.txt_record == {"path": "/", "term": "7"}
         assert avahi.resolve("probe.local") == laptop.address
     avahi.close()
+
+
+def test_a_host_without_multicast_finds_nobody_by_name_and_is_reached_by_address(
+    lan: Lan,
+) -> None:
+    deaf = lan.host("deaf")
+    hearing, silent = Avahi(lan.host("phone1")), Avahi(deaf)
+    assert silent.resolve("phone1.local") == lan.host("phone1").address
+    deaf.block_multicast()
+    with _serving(lan, "deaf"):
+        assert _ask(lan, "phone1", "deaf")
+    laptop = lan.host("laptop")
+    with _running(laptop, sys.executable, "-c", PUBLISH, laptop.address, says="published"):
+        assert hearing.resolve("probe.local") == laptop.address
+        assert silent.resolve("probe.local") is None
+    hearing.close()
+    silent.close()
