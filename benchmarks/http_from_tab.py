@@ -160,11 +160,14 @@ class Measuring:
         """A download during which so many hosts die, evenly spread.
 
         With several deaths it is slowed down: a group that has lost two of five voters within a
-        second, and a third one before it could replace them, has no majority.
+        second, and a third one before it could replace them, has no majority. A small file is so
+        too, or it would be over before anybody dies: it takes a second.
         """
         hosting = await self.where() if kills else ""
         started = time.monotonic()
         slow = ("--limit-rate", "30M") if kills > 1 else ()
+        if size < SIZES[0]:
+            slow = ("--limit-rate", str(size))
         process = self.start(self.bridge.port, size, *slow)
         for number in range(1, kills + 1):
             wanted = size * number // (kills + 1)
@@ -332,16 +335,31 @@ async def with_kills(runs: int) -> tuple[dict[str, Any], bool]:
         await measuring.killed(browsers, size, 0)  # the first one compiles
         times: dict[int, list[float]] = {0: [], 1: [], 3: []}
         for _ in range(runs):
-            for kills, took in times.items():
+            for kills, each in times.items():
                 one = await measuring.killed(browsers, size, kills)
                 say(f"{kills} killed: {one}")
                 ok &= bool(one["right"])
-                took.append(one["milliseconds"])
-        for kills, took in times.items():
-            found[f"{kills} killed"] = summary(took)
+                each.append(one["milliseconds"])
+        for kills, each in times.items():
+            found[f"{kills} killed"] = summary(each)
         found["one_kill_adds_milliseconds"] = round(
             statistics.median(times[1]) - statistics.median(times[0]), 1
         )
+        for small in SIZES[1:]:
+            took: dict[int, list[float]] = {0: [], 1: []}
+            for _ in range(runs):
+                for kills in took:
+                    one = await measuring.killed(browsers, small, kills)
+                    say(f"{small} bytes in a second, {kills} killed: {one}")
+                    ok &= bool(one["right"])
+                    took[kills].append(one["milliseconds"])
+            found[f"{small} bytes in a second"] = {
+                "none killed": summary(took[0]),
+                "one killed": summary(took[1]),
+                "one_kill_adds_milliseconds": round(
+                    statistics.median(took[1]) - statistics.median(took[0]), 1
+                ),
+            }
     return found, ok
 
 
