@@ -4,8 +4,8 @@
    chunks (``docs/files.md``), and a *manifest* in the state says what the content must be.
 2. Everybody sees a file as soon as it is added, also while it is still on its way to the bridge.
    ``complete`` tells when it has arrived there.
-3. ``holders`` are the devices that keep all of a file. Pages use it to see to it that at least two
-   do, so that the file outlives the bridge.
+3. ``holders`` are the devices that keep all of a file, for people to see. That at least two do is
+   ftweb's doing.
 4. A file may be replaced: it keeps its place, gets another manifest, and downloads begin anew.
 5. Whoever added a file may replace and remove it, and so may a presenter. A presenter decides
    whether only presenters add files.

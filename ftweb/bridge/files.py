@@ -14,8 +14,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import json
 import re
 import secrets
 import time
@@ -25,19 +23,19 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from ftweb.bridge.config import Identity
+from ftweb.bridge.file_requests import FileRequest, Headers
 from ftweb.bridge.filestore import READ_BYTES, FileStore
+from ftweb.bridge.keepers import Keepers, Told
 from ftweb.bridge.ranges import Span, decide
 from ftweb.bridge.security import AllowedHosts, Receive, Scope, Send, check_token
 from ftweb.errors import FileError
 from ftweb.files import Manifest, find_manifests, parse_manifest
-from ftweb.limits import (
-    FILE_DOWNLOADS,
-    FILE_UPLOADS,
-    HTTP_STALL_SECONDS,
-    PAYLOAD_BYTES,
-)
+from ftweb.limits import FILE_DOWNLOADS, FILE_UPLOADS
 
 PREFIX: Final = "/ftweb/files/"
+
+NAMED_SECONDS: Final = 1.0
+"""How old the list of files in the state may be that tabs' reports are compared with."""
 
 _INERT = re.compile(r"(?:audio|font|image|video)/.+|text/plain|application/(?:pdf|zip)")
 _STATUS: Final = {
@@ -52,7 +50,6 @@ _STATUS: Final = {
     "too_many_connections": 503,
     "files_full": 507,
 }
-type Headers = list[tuple[bytes, bytes]]
 
 
 class Files:
@@ -80,6 +77,11 @@ class Files:
         self._identity = identity
         self._hosts = hosts
         self.state = state
+        self.keepers = Keepers(
+            clock=time.monotonic, lacks=lambda manifest: bool(self.store.missing(manifest))
+        )
+        self._named: dict[str, Manifest] = {}
+        self._named_at = -NAMED_SECONDS
         self._downloads = 0
         self._uploads = 0
 
@@ -93,7 +95,7 @@ class Files:
             await receive()
             await send({"type": "websocket.close"})
             return
-        request = _Request(scope, receive, send, cross=self._cross(scope))
+        request = FileRequest(scope, receive, send, cross=self._cross(scope))
         try:
             await self._answer(request)
         except _BrokenError:
@@ -119,12 +121,15 @@ class Files:
             ]
         return [(b"vary", b"origin")]
 
-    async def _answer(self, request: _Request) -> None:
+    async def _answer(self, request: FileRequest) -> None:
         path: str = request.scope["path"]
         parts = path.removeprefix(PREFIX).split("/")
         method = request.scope["method"]
         if method == "OPTIONS":
             await request.send_all(204, b"", None, _PREFLIGHT)
+            return
+        if parts == ["kept"] and method == "PUT":
+            await self._put_kept(request)
             return
         if parts[0] == "at":
             self._check_token(request)
@@ -189,9 +194,10 @@ class Files:
             "chunks": len(manifest.chunks),
             "missing": _runs(missing),
             "complete": not missing,
+            "browsers": self.keepers.browsers(manifest.id),
         }
 
-    def _check_token(self, request: _Request) -> None:
+    def _check_token(self, request: FileRequest) -> None:
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         joins, _ = check_token(token.strip(), self._identity)
         if scheme.lower() != "bearer" or not joins:
@@ -199,23 +205,28 @@ class Files:
 
     # --- uploads ----------------------------------------------------------------------------
 
-    async def _put_manifest(self, request: _Request, file_id: str) -> None:
+    async def _put_kept(self, request: FileRequest) -> None:
+        """A tab tells which files it holds, and is told what to do: see :mod:`.keepers`."""
         self._check_token(request)
-        body = bytearray()
-        async for piece in request.body():
-            body += piece
-            if len(body) > PAYLOAD_BYTES:
-                raise FileError(f"A manifest has {PAYLOAD_BYTES} bytes at most.", code="too_large")
-        try:
-            manifest = parse_manifest(json.loads(bytes(body)))
-        except (ValueError, RecursionError) as error:
-            raise FileError("A manifest is JSON.") from error
+        told = Told.parse(await request.json())
+        now = time.monotonic()
+        if now - self._named_at >= NAMED_SECONDS:
+            self._named = {one.id: one for one in find_manifests(self.state())}
+            self._named_at = now
+        client = request.scope.get("client")
+        near = client is not None and self._hosts.owns_ip(client[0])
+        answer = self.keepers.hear(told, self._named, near=near)
+        await request.send_json(200, answer.to_dict())
+
+    async def _put_manifest(self, request: FileRequest, file_id: str) -> None:
+        self._check_token(request)
+        manifest = parse_manifest(await request.json())
         if manifest.id != file_id:
             raise FileError("This manifest has another id than the address.")
         new = self.store.keep(manifest)
         await request.send_json(201 if new else 200, self._status(manifest))
 
-    async def _put_chunk(self, request: _Request, manifest: Manifest, index: int) -> None:
+    async def _put_chunk(self, request: FileRequest, manifest: Manifest, index: int) -> None:
         self._check_token(request)
         sha256, size = manifest.chunks[index], manifest.chunk_size(index)
         length = request.headers.get("content-length")
@@ -258,7 +269,7 @@ class Files:
     # --- downloads --------------------------------------------------------------------------
 
     async def _get(
-        self, request: _Request, manifest: Manifest, start: int, end: int, *, fixed: bool
+        self, request: FileRequest, manifest: Manifest, start: int, end: int, *, fixed: bool
     ) -> None:
         """Answer with bytes ``start`` to ``end`` of a file, or what was asked for of them."""
         etag = f'"{manifest.id}"'
@@ -353,7 +364,7 @@ class Files:
         return self.store.has(sha256)
 
     async def _stream(
-        self, request: _Request, manifest: Manifest, span: Span, gone: asyncio.Event
+        self, request: FileRequest, manifest: Manifest, span: Span, gone: asyncio.Event
     ) -> None:
         """Send bytes of a file.
 
@@ -393,80 +404,6 @@ class _RangeError(FileError):
 
 class _BrokenError(Exception):
     """A response cannot be completed."""
-
-
-class _Request:
-    """One request: reading its body within a time, and answering it."""
-
-    def __init__(self, scope: Scope, receive: Receive, send: Send, *, cross: Headers) -> None:
-        self.scope = scope
-        self.headers: dict[str, str] = {}
-        for name, value in scope["headers"]:
-            key, text = name.decode("latin-1"), value.decode("latin-1")
-            self.headers[key] = f"{self.headers[key]}, {text}" if key in self.headers else text
-        self._receive = receive
-        self._send = send
-        self._cross = cross
-
-    async def body(self) -> AsyncIterator[bytes]:
-        """The pieces of the body.
-
-        Raises:
-            FileError: ``bad_chunk``: it broke off; ``upload_stalled``: nothing came for too long.
-        """
-        while True:
-            try:
-                async with asyncio.timeout(HTTP_STALL_SECONDS):
-                    message = await self._receive()
-            except TimeoutError:
-                raise FileError("Nothing came for too long.", code="upload_stalled") from None
-            if message["type"] != "http.request":
-                raise FileError("The upload broke off.", code="bad_chunk")
-            if message.get("body"):
-                yield message["body"]
-            if not message.get("more_body"):
-                return
-
-    @contextlib.asynccontextmanager
-    async def watched(self) -> AsyncIterator[asyncio.Event]:
-        """Tells when the client has gone, so that nothing is read for nobody."""
-        gone = asyncio.Event()
-
-        async def watch() -> None:
-            while (await self._receive())["type"] != "http.disconnect":
-                pass
-            gone.set()
-
-        task = asyncio.create_task(watch())
-        try:
-            yield gone
-        finally:
-            task.cancel()
-
-    async def start(self, status: int, headers: Headers) -> None:
-        headers = [*headers, *self._cross]
-        await self._send({"type": "http.response.start", "status": status, "headers": headers})
-
-    async def piece(self, data: bytes) -> None:
-        await self._send({"type": "http.response.body", "body": data, "more_body": True})
-
-    async def end(self, data: bytes = b"") -> None:
-        await self._send({"type": "http.response.body", "body": data})
-
-    async def send_all(
-        self, status: int, body: bytes, media_type: bytes | None, more: Headers | None = None
-    ) -> None:
-        headers: Headers = [(b"content-length", str(len(body)).encode())] if status != 204 else []
-        if media_type is not None:
-            headers.append((b"content-type", media_type))
-        if not any(name == b"cache-control" for name, _ in more or ()):
-            headers.append((b"cache-control", b"no-store"))
-        await self.start(status, [*headers, *(more or ())])
-        await self.end(b"" if self.scope["method"] == "HEAD" else body)
-
-    async def send_json(self, status: int, value: Any) -> None:
-        body = json.dumps(value, separators=(",", ":")).encode()
-        await self.send_all(status, body, b"application/json")
 
 
 _PREFLIGHT: Final[Headers] = [

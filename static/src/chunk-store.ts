@@ -5,8 +5,8 @@
  * 1. Chunks are kept as Blobs, which browsers hold on the disk. A Blob made of such Blobs only refers
  *    to them: that is how a file of a gigabyte is saved without being in memory.
  * 2. A file is kept by its manifest; its chunks by their hashes, once for all files that have them.
- * 3. There is a bound (FILES_KEPT_IN_TAB_BYTES). The files used longest ago go first; a file that is
- *    in use is never taken away.
+ * 3. There is a bound (FILES_KEPT_IN_TAB_BYTES). Copies that are kept for others only go first
+ *    (file-copies.ts), then the files used longest ago; a file that is in use is never taken away.
  */
 
 import { FILES_KEPT_IN_TAB_BYTES } from "./file-limits";
@@ -14,10 +14,12 @@ import { chunkSize, type Manifest } from "./manifest";
 
 const NAME = "ftweb-files";
 
-interface Kept {
+export interface Kept {
   readonly id: string;
   readonly manifest: Manifest;
   readonly usedAt: number;
+  /** Nobody here asked for it: it is kept for others. */
+  readonly copy?: boolean;
 }
 
 export class ChunkStore {
@@ -34,16 +36,24 @@ export class ChunkStore {
     return new ChunkStore(database);
   }
 
-  /** Note that a file is being used; make room for it among the others. */
-  async use(id: string, manifest: Manifest, inUse: ReadonlySet<string>): Promise<void> {
-    const usedAt = Date.now();
-    await this.write("files", (store) => store.put({ id, manifest, usedAt } satisfies Kept));
-    const files = (await this.files()).sort((one, other) => other.usedAt - one.usedAt);
-    let room = FILES_KEPT_IN_TAB_BYTES;
-    for (const file of files) {
-      room -= file.manifest.size;
+  /**
+   * Note that a file is being used; make room for it among the others.
+   *
+   * @param copy it is kept for others only. A file that somebody here fetched does not become one.
+   */
+  async use(
+    id: string,
+    manifest: Manifest,
+    inUse: ReadonlySet<string>,
+    copy = false,
+  ): Promise<void> {
+    const known = (await this.files()).find((file) => file.id === id);
+    if (copy && known !== undefined && known.copy !== true) return;
+    const used: Kept = { id, manifest, usedAt: Date.now(), copy };
+    await this.write("files", (store) => store.put(used));
+    for (const gone of tooMany(await this.files(), id, inUse)) {
       // eslint-disable-next-line no-await-in-loop -- one after another, each changes what is left
-      if (room < 0 && file.id !== id && !inUse.has(file.id)) await this.forget(file.id);
+      await this.forget(gone);
     }
   }
 
@@ -107,6 +117,19 @@ export class ChunkStore {
       act(transaction.objectStore(name));
     });
   }
+}
+
+/** Which files have to go so that the bound is kept (rule 3), `id` being used now. */
+export function tooMany(files: readonly Kept[], id: string, inUse: ReadonlySet<string>): string[] {
+  const isCopy = ({ copy }: Kept): number => Number(copy === true);
+  const kept = [...files].sort((a, b) => isCopy(a) - isCopy(b) || b.usedAt - a.usedAt);
+  let room = FILES_KEPT_IN_TAB_BYTES;
+  const gone: string[] = [];
+  for (const file of kept) {
+    room -= file.manifest.size;
+    if (room < 0 && file.id !== id && !inUse.has(file.id)) gone.push(file.id);
+  }
+  return gone;
 }
 
 function settled<T>(request: IDBRequest<T>): Promise<T> {

@@ -22,15 +22,34 @@ export interface FileProgress {
   readonly from: readonly string[];
 }
 
+/** How much a browser keeps for others. */
+export interface CopyBounds {
+  /** Bytes of the largest file; 0: none at all. */
+  readonly fileBytes: number;
+  /** Bytes of all of them. */
+  readonly allBytes: number;
+}
+
 export type PageToFiles =
-  | { readonly kind: "setup"; readonly token: string; readonly origins: readonly string[] }
+  | {
+      readonly kind: "setup";
+      readonly token: string;
+      readonly origins: readonly string[];
+      /** The same for all tabs of this browser. */
+      readonly browser: string;
+    }
   | { readonly kind: "share"; readonly job: number; readonly file: File }
   | { readonly kind: "download"; readonly job: number; readonly manifest: Manifest }
   | { readonly kind: "keep"; readonly manifests: readonly Manifest[] }
   | { readonly kind: "list"; readonly job: number }
+  | ({ readonly kind: "copying" } & CopyBounds)
   | { readonly kind: "pause" | "resume" | "cancel"; readonly job: number };
 
 export type FilesToPage =
+  /** What this tab holds as a whole has changed. */
+  { readonly kind: "held"; readonly hashes: readonly string[] } | AboutJob;
+
+export type AboutJob =
   | { readonly kind: "progress"; readonly job: number; readonly progress: FileProgress }
   | {
       readonly kind: "manifest";

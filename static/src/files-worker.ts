@@ -1,27 +1,25 @@
 /**
- * The files worker: jobs of the page, and giving bridges what they lack.
- *
- * Keeping: of the files that the app lists, each tab offers what it has to the first bridge that
- * answers, when the list or the bridges change and once in a while. So a bridge that lost its disk,
- * or a new one when all others are gone, gets everything back that some tab still has. Tabs wait for
- * a random time before, so that mostly one of them does it.
+ * The files worker: the jobs of the page, and what the tab does without being told: giving bridges
+ * what they lack (file-keeping.ts), and keeping copies for others (file-copies.ts).
  */
 
 import * as v from "valibot";
 
 import { ChunkStore } from "./chunk-store";
+import { Copies } from "./file-copies";
 import { fetchFile } from "./file-getting";
-import { describeFile, giveFile, idOf, missingAt } from "./file-giving";
+import { describeFile, giveFile, idOf } from "./file-giving";
 import { FileFailure, Job, type World } from "./file-jobs";
 import { FILES_KEPT_IN_TAB_BYTES } from "./file-limits";
-import type { FilesToPage, PageToFiles } from "./file-messages";
+import { Keeping } from "./file-keeping";
+import type { CopyBounds, FilesToPage, PageToFiles } from "./file-messages";
 import { Holders } from "./holders";
 import { Manifest } from "./manifest";
 import { put } from "./putting";
 import { sha256 } from "./sha256";
 
-const KEEP_FIRST_MS = 3_000;
-const KEEP_AGAIN_MS = 60_000;
+/** Copies for others leave so much of what the browser says that it would still save. */
+const SPARE_BYTES = 64 * 1024 * 1024;
 
 /** A shared file is kept as a copy, for after a reload, up to this size; above it the file itself
  * is read as long as the page lives. */
@@ -32,17 +30,19 @@ const tell = (message: FilesToPage): void => self.postMessage(message);
 interface Place extends World {
   /** None where the browser keeps nothing. */
   readonly store: ChunkStore | undefined;
+  readonly keeping: Keeping;
+  readonly copies: Copies;
 }
 
 class Files {
   private token = "";
+  private browser = "";
+  private toldHeld = "";
   private origins: readonly string[] = [];
   private readonly jobs = new Map<number, Job>();
   private readonly holders = new Set<Holders>();
   private readonly inUse = new Set<string>();
   private readonly sources = new Map<string, { file: File; manifest: Manifest }>();
-  private listed: readonly Manifest[] = [];
-  private keeping: ReturnType<typeof setTimeout> | undefined;
   private readonly world: Promise<Place>;
 
   constructor() {
@@ -52,20 +52,50 @@ class Files {
   private async open(): Promise<Place> {
     const store = await ChunkStore.open().catch(() => undefined);
     const token = (): string => this.token;
-    return { store, sha: await sha256(), token, now: () => performance.now() / 1000, put };
+    const world = { sha: await sha256(), token, now: () => performance.now() / 1000, put };
+    const { sources, inUse } = this;
+    const bridges = (): readonly string[] => this.origins;
+    const keeping = new Keeping({
+      world,
+      store,
+      bridges,
+      sources,
+      inUse,
+      chunk: (id, manifest) => (index) => this.chunk(store, id, manifest, index),
+    });
+    const copies = new Copies({
+      world,
+      shelf: store,
+      browser: () => this.browser,
+      bridges,
+      sources,
+      inUse,
+      free,
+      fetch: async (job, id, manifest) => {
+        if (store === undefined) return;
+        await this.asking((holders) => fetchFile(world, store, job, id, manifest, holders));
+      },
+      give: (manifest) => void keeping.offer(manifest).catch(() => undefined),
+      holds: (files) => this.tellHeld(files),
+    });
+    return { ...world, store, keeping, copies };
   }
 
   hear(message: PageToFiles): void {
     switch (message.kind) {
       case "setup":
         this.token = message.token;
+        this.browser = message.browser;
         this.origins = message.origins;
         for (const holders of this.holders) {
           holders.update(this.origins);
           for (const name of holders.names) holders.returned(name);
         }
         for (const job of this.jobs.values()) job.wake();
-        this.keepSoon(KEEP_FIRST_MS);
+        void this.lookAgain();
+        break;
+      case "copying":
+        void this.bound(message);
         break;
       case "share":
         void this.run(message.job, (job) => this.share(message.job, job, message.file));
@@ -74,8 +104,7 @@ class Files {
         void this.run(message.job, (job) => this.download(message.job, job, message.manifest));
         break;
       case "keep":
-        this.listed = message.manifests;
-        this.keepSoon(KEEP_FIRST_MS);
+        void this.keep(message.manifests);
         break;
       case "list":
         void this.run(message.job, () => this.list(message.job));
@@ -117,9 +146,15 @@ class Files {
     const { id, manifest } = await describeFile(world, job, file);
     this.sources.set(id, { file, manifest });
     tell({ kind: "manifest", job: number, id, manifest });
+    world.copies.soon();
     const chunk = (index: number): Promise<Blob | undefined> =>
-      this.chunk(world, id, manifest, index);
-    await this.asking((holders) => giveFile(world, job, id, manifest, holders, chunk));
+      this.chunk(world.store, id, manifest, index);
+    world.keeping.giving.add(id);
+    try {
+      await this.asking((holders) => giveFile(world, job, id, manifest, holders, chunk));
+    } finally {
+      world.keeping.giving.delete(id);
+    }
     tell({ kind: "shared", job: number });
     if (file.size <= COPIED_BYTES) await this.copy(world, id, manifest);
   }
@@ -131,7 +166,7 @@ class Files {
       await world.store.use(id, manifest, this.inUse);
       for (const [index, hash] of manifest.chunks.entries()) {
         // eslint-disable-next-line no-await-in-loop -- one chunk in memory at a time
-        const data = await (await this.chunk(world, id, manifest, index))?.arrayBuffer();
+        const data = await (await this.chunk(world.store, id, manifest, index))?.arrayBuffer();
         // eslint-disable-next-line no-await-in-loop -- as above
         if (data !== undefined) await world.store.put(hash, new Blob([data]));
       }
@@ -141,7 +176,7 @@ class Files {
   }
 
   private async chunk(
-    world: Place,
+    store: ChunkStore | undefined,
     id: string,
     manifest: Manifest,
     index: number,
@@ -150,7 +185,7 @@ class Files {
     const start = index * manifest.chunk_bytes;
     if (source !== undefined) return source.file.slice(start, start + manifest.chunk_bytes);
     const hash = manifest.chunks[index];
-    return hash === undefined ? undefined : world.store?.get(hash);
+    return hash === undefined ? undefined : store?.get(hash);
   }
 
   private async download(number: number, job: Job, given: Manifest): Promise<void> {
@@ -161,6 +196,7 @@ class Files {
     if (store === undefined) {
       throw new FileFailure("files_full", "This browser keeps nothing. Use the direct link.");
     }
+    await world.copies.leave(id);
     this.inUse.add(id);
     try {
       await store.use(id, manifest, this.inUse);
@@ -170,6 +206,7 @@ class Files {
         throw new FileFailure("chunk_missing", "The browser has lost part of it. Try again.");
       }
       tell({ kind: "downloaded", job: number, blob });
+      world.copies.soon();
     } finally {
       this.inUse.delete(id);
     }
@@ -177,65 +214,47 @@ class Files {
 
   /** SHA-256 of the files that are here as a whole. */
   private async list(number: number): Promise<void> {
-    const { store } = await this.world;
-    const hashes = new Set([...this.sources.values()].map(({ manifest }) => manifest.sha256));
-    for (const { manifest } of (await store?.files()) ?? []) {
-      // eslint-disable-next-line no-await-in-loop -- few, and each is one transaction
-      if ((await store?.have(manifest))?.length === manifest.chunks.length) {
-        hashes.add(manifest.sha256);
-      }
-    }
-    tell({ kind: "list", job: number, hashes: [...hashes] });
+    const { copies } = await this.world;
+    tell({ kind: "list", job: number, hashes: hashesOf(await copies.held(true)) });
   }
 
-  // --- keeping --------------------------------------------------------------------------
-
-  private keepSoon(milliseconds: number): void {
-    clearTimeout(this.keeping);
-    this.keeping = setTimeout(() => void this.keepNow(), milliseconds * (0.5 + Math.random()));
+  private async keep(manifests: readonly Manifest[]): Promise<void> {
+    const { keeping } = await this.world;
+    keeping.listed = manifests;
+    keeping.soon();
   }
 
-  private async keepNow(): Promise<void> {
-    const world = await this.world;
-    try {
-      const named = new Set<string>();
-      for (const manifest of this.listed) {
-        // eslint-disable-next-line no-await-in-loop -- politely, one after another
-        named.add(await this.offer(world, manifest));
-      }
-      if (named.size > 0) {
-        for (const { id } of (await world.store?.files()) ?? []) {
-          // eslint-disable-next-line no-await-in-loop -- as above
-          if (!named.has(id) && !this.inUse.has(id)) await world.store?.forget(id);
-        }
-      }
-    } catch (error) {
-      console.warn(`ftweb: files could not be offered: ${String(error)}`);
-    }
-    this.keepSoon(KEEP_AGAIN_MS);
+  /** The bridges may be others now, or this tab has just begun. */
+  private async lookAgain(): Promise<void> {
+    const { keeping, copies } = await this.world;
+    keeping.soon();
+    copies.soon(Math.random() * 2);
   }
 
-  /** Give the first bridge that answers what it lacks and this tab has. Returns the file's id. */
-  private async offer(world: Place, manifest: Manifest): Promise<string> {
-    const id = idOf(world, manifest);
-    const whole = this.sources.has(id);
-    const have = whole ? [] : ((await world.store?.have(manifest)) ?? []);
-    if (!whole && have.length === 0) return id;
-    const quiet = new Job(() => undefined);
-    for (const origin of this.origins) {
-      // eslint-disable-next-line no-await-in-loop -- the next one only if this one is silent
-      const missing = await missingAt(quiet, origin, id);
-      if (missing === undefined) continue;
-      if (missing === "all" || missing.some((index) => whole || have.includes(index))) {
-        // eslint-disable-next-line no-await-in-loop -- it returns
-        await giveFile(world, quiet, id, manifest, new Holders([origin]), (index) =>
-          this.chunk(world, id, manifest, index),
-        ).catch(() => undefined);
-      }
-      break;
-    }
-    return id;
+  private async bound({ fileBytes, allBytes }: CopyBounds): Promise<void> {
+    const { copies } = await this.world;
+    copies.bounds = { fileBytes, allBytes };
+    copies.soon();
   }
+
+  private tellHeld(files: ReadonlyMap<string, Manifest>): void {
+    const hashes = hashesOf(files);
+    const text = hashes.join(" ");
+    if (text !== this.toldHeld) tell({ kind: "held", hashes });
+    this.toldHeld = text;
+  }
+}
+
+function hashesOf(files: ReadonlyMap<string, Manifest>): string[] {
+  return [...new Set([...files.values()].map(({ sha256: hash }) => hash))].sort();
+}
+
+/** What the browser would still save for this origin. On insecure ones it does not say. */
+async function free(): Promise<number> {
+  const storage = navigator.storage as StorageManager | undefined;
+  if (storage?.estimate === undefined) return Infinity;
+  const { quota = Infinity, usage = 0 } = await storage.estimate();
+  return quota - usage - SPARE_BYTES;
 }
 
 const files = new Files();

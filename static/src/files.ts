@@ -5,8 +5,9 @@
  * The work is done in a worker of its own, which is started by the first call.
  */
 
-import type { FileProgress, FilesToPage, PageToFiles } from "./file-messages";
-import { findTokens, type Place } from "./keys";
+import { FILE_COPY_BYTES, FILES_COPIED_BYTES } from "./file-limits";
+import type { AboutJob, CopyBounds, FileProgress, FilesToPage, PageToFiles } from "./file-messages";
+import { browserKey, findTokens, type Place } from "./keys";
 import type { Manifest } from "./manifest";
 
 export type { FileProgress, Manifest };
@@ -17,6 +18,10 @@ const RUNTIME = new URL(`runtime/${FTWEB_BUILD}/`, new URL("/ftweb/", import.met
 
 /** How often the list of bridges is looked at, which client.js keeps in the tab's storage. */
 const LOOK_MS = 1_000;
+
+/** The worker is started then at the latest, since this tab may be asked to keep a file for others;
+ * what the page itself needs comes first. */
+const START_MS = 3_000;
 
 /** Why a file could not be shared or downloaded. Codes are those of docs/errors.md. */
 export class FileError extends Error {
@@ -58,6 +63,8 @@ interface Waiting {
 const waiting = new Map<number, Waiting>();
 let lastJob = 0;
 let worker: Worker | undefined;
+const watchers = new Set<(hashes: readonly string[]) => void>();
+let lastHeld: readonly string[] | undefined;
 
 function post(message: PageToFiles): void {
   worker ??= start();
@@ -69,15 +76,23 @@ function start(): Worker {
     type: "module",
     name: "ftweb-files",
   });
-  made.onmessage = (event: MessageEvent<FilesToPage>) => hear(event.data);
+  made.onmessage = ({ data }: MessageEvent<FilesToPage>) => {
+    if (data.kind !== "held") {
+      hear(data);
+      return;
+    }
+    lastHeld = data.hashes;
+    for (const watcher of watchers) watcher(data.hashes);
+  };
   made.onerror = () => {
     const error = new FileError("connect_failed", "The files worker stopped; reload the page.");
     for (const one of waiting.values()) one.failed(error);
     waiting.clear();
   };
+  const browser = browserKey(stores()[1]);
   let told = "";
   const tell = (always: boolean): void => {
-    const setup = { kind: "setup", token: token(), origins: origins() } as const;
+    const setup = { kind: "setup", token: token(), origins: origins(), browser } as const;
     const text = JSON.stringify(setup);
     if (always || text !== told) made.postMessage(setup satisfies PageToFiles);
     told = text;
@@ -89,7 +104,7 @@ function start(): Worker {
   return made;
 }
 
-function hear(message: FilesToPage): void {
+function hear(message: AboutJob): void {
   const one = waiting.get(message.job);
   if (one === undefined) return;
   switch (message.kind) {
@@ -185,6 +200,30 @@ export function held(): Promise<readonly string[]> {
   return begin<readonly string[]>({}, (job) => ({ kind: "list", job })).done;
 }
 
+/**
+ * Be told what this tab holds as a whole (SHA-256), now and at each change: also what it keeps for
+ * others.
+ *
+ * @returns a function that ends it.
+ */
+export function onHeld(watcher: (hashes: readonly string[]) => void): () => void {
+  watchers.add(watcher);
+  if (lastHeld !== undefined) watcher(lastHeld);
+  worker ??= start();
+  return () => void watchers.delete(watcher);
+}
+
+/**
+ * How much this browser keeps of files that others have shared, so that each is kept by two. Without
+ * a call of this it is up to 64 MiB of a file, and 256 MiB of all; `{ fileBytes: 0 }` is nothing.
+ */
+export function copying({
+  fileBytes = FILE_COPY_BYTES,
+  allBytes = FILES_COPIED_BYTES,
+}: Partial<CopyBounds>): void {
+  post({ kind: "copying", fileBytes, allBytes });
+}
+
 /** The address of a file at this page's bridge, for a plain link that the browser itself follows. */
 export function link(id: string, name: string): string {
   return new URL(`/ftweb/files/${id}/as/${encodeURIComponent(name)}`, RUNTIME).href;
@@ -222,3 +261,5 @@ function stores(): Storage[] {
     }
   });
 }
+
+setTimeout(() => (worker ??= start()), START_MS);

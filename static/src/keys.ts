@@ -35,10 +35,19 @@ export interface Tokens {
 }
 
 export function deviceKey(store: Store | undefined): string {
-  const known = read(store, "ftweb.device");
+  return keptKey(store, "ftweb.device");
+}
+
+/** By which bridges tell browsers apart that keep files. It opens nothing, unlike the others. */
+export function browserKey(store: Store | undefined): string {
+  return keptKey(store, "ftweb.browser");
+}
+
+function keptKey(store: Store | undefined, name: string): string {
+  const known = read(store, name);
   if (known !== null && new RegExp(`^[0-9a-f]{${HEX_DIGITS}}$`).test(known)) return known;
   const fresh = randomKey();
-  write(store, "ftweb.device", fresh);
+  write(store, name, fresh);
   return fresh;
 }
 

@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
+from ftweb.bridge import file_requests
 from ftweb.bridge import files as files_module
 from ftweb.bridge.config import BridgeConfig
 from ftweb.bridge.security import AllowedHosts
@@ -95,6 +96,7 @@ async def test_a_file_comes_in_chunks_in_any_order(remote: Remote) -> None:
         "chunks": 4,
         "missing": [[0, 0], [2, 2]],
         "complete": False,
+        "browsers": 0,
     }
     whole = await remote.get()
     assert (whole.status_code, whole.text.split(":")[0]) == (404, "chunk_missing")
@@ -176,7 +178,7 @@ async def test_an_upload_that_stalls_may_be_tried_again(
     remote: Remote, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is not called wrong: pages take that as final."""
-    monkeypatch.setattr(files_module, "HTTP_STALL_SECONDS", 0.1)
+    monkeypatch.setattr(file_requests, "HTTP_STALL_SECONDS", 0.1)
     await remote.put_manifest()
     reader, writer = await asyncio.open_connection("127.0.0.1", remote.bridge.port)
     head = (
@@ -422,3 +424,30 @@ async def test_a_place_in_the_state(config: BridgeConfig) -> None:
         assert (again.status_code, again.content) == (200, b"another"), "begins anew"
         said = await at("files/f1", **{"range": "bytes=3-", "if-match": etag})
         assert (said.status_code, said.text.split(":")[0]) == (412, "file_replaced")
+
+
+# --- who keeps what -----------------------------------------------------------------------------
+
+
+async def test_a_tab_tells_what_it_holds_and_is_counted(config: BridgeConfig) -> None:
+    files = files_module.Files(
+        config.data_dir / "files",
+        identity=config.identity,
+        hosts=AllowedHosts(port=80),
+        state=lambda: {"files": [MANIFEST.to_dict()]},
+    )
+    token = {"authorization": f"Bearer {config.identity.join_token}"}
+    base = "http://localhost/ftweb/files"
+    told = {"browser": "a" * 32, "tab": "b" * 32, "most": 0, "room": 0, "files": [MANIFEST.id]}
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(files)) as http:
+        url = f"{base}/{MANIFEST.id}"
+        assert (await http.put(url, json=MANIFEST.to_dict(), headers=token)).is_success
+        assert (await http.put(f"{base}/kept", json=told)).status_code == 401
+        wrongs: list[Any] = [{**told, "tab": ""}, []]
+        for wrong in wrongs:
+            refused = await http.put(f"{base}/kept", json=wrong, headers=token)
+            assert (refused.status_code, refused.text.split(":")[0]) == (422, "bad_manifest")
+        answer = await http.put(f"{base}/kept", json=told, headers=token)
+        assert answer.json() == {"copy": None, "give": [MANIFEST.id], "named": [MANIFEST.id]}
+        assert (await http.get(f"{url}/status")).json()["browsers"] == 1
+        assert (await http.get(f"{base}/kept")).status_code == 404

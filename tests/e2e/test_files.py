@@ -275,6 +275,7 @@ async def test_tabs_give_a_bridge_back_what_it_lost(made: Classroom, tmp_path: P
     one, two = made.phone_tabs
     await share(one, path)
     await shared(two, path.name)
+    await two.page.locator(".facts", has_text="2 devices").wait_for(timeout=60_000)
     file_id = await file_id_of(made)
     made.bridge.kill()
     await asyncio.to_thread(shutil.rmtree, made.bridge.data / "files")

@@ -2,15 +2,15 @@
  * The page: the list of files, sharing, downloading, keeping.
  *
  * 1. A file is told to the class as soon as it has been read; its bytes follow.
- * 2. Every tab gives the bridges what they lack and it has (`keep`), and when fewer than two devices
- *    hold a file, one more tab fetches it quietly. So files outlive any bridge and any tab.
+ * 2. ftweb sees to it that two devices and the bridges keep each file. The page only says which files
+ *    there are (`keep`), and notes in the state what this device holds (`onHeld`), for all to see.
  * 3. A download of a file that was replaced meanwhile begins anew, and says so.
  *
  * @module
  */
 
 import { connect, qrSvg } from "/ftweb/client.js";
-import { download, held, keep, save, share } from "/ftweb/files.js";
+import { download, keep, onHeld, save, share } from "/ftweb/files.js";
 import { arrange, byId, say, set } from "./lib/dom.js";
 import { createRow } from "./lib/row.js";
 import { advice, connection as inWords } from "./lib/words.js";
@@ -20,15 +20,11 @@ import { advice, connection as inWords } from "./lib/words.js";
  * @typedef {import("./lib/row.js").FileProgress} FileProgress
  * @typedef {{everybody: boolean, added: number, files: Record<string, SharedFile>}} State
  * @typedef {{sha256: string, task: {pause(): void, resume(): void, cancel(): void} | null,
- *   progress: FileProgress | null, blob: Blob | null, note: string, quiet: boolean}} Local
+ *   progress: FileProgress | null, blob: Blob | null, note: string}} Local
  */
 
-/** Above this size nobody fetches a file without having been asked to. */
-const QUIET_BYTES = 64_000_000;
 /** Larger ones that this device shared are not copied: another tab of it may have the original. */
 const COPIED_BYTES = 256 * 1024 * 1024;
-/** How many devices should hold a file. */
-const ENOUGH = 2;
 
 /** @type {import("/ftweb/client.js").Connection | null} */
 let connection = null;
@@ -39,7 +35,11 @@ const locals = new Map();
 /** @type {Map<string, ReturnType<typeof createRow>>} */
 const rows = new Map();
 /** SHA-256 of the files that this tab holds as a whole. @type {Set<string>} */
-const here = new Set();
+let here = new Set();
+/** Whether that is known already. */
+let looked = false;
+/** What has been said of them, as `hold f1 SHA-256`. @type {Set<string>} */
+const said = new Set();
 /** @type {string | null} */
 let replacing = null;
 
@@ -57,7 +57,7 @@ function render() {
     row.update(file, {
       mine: isMine(key),
       held: here.has(file.manifest.sha256),
-      progress: local.quiet ? null : local.progress,
+      progress: local.progress,
       note: local.note,
     });
     elements.push(row.element);
@@ -77,7 +77,7 @@ function render() {
 function localOf(key) {
   let local = locals.get(key);
   if (!local) {
-    local = { sha256: "", task: null, progress: null, blob: null, note: "", quiet: false };
+    local = { sha256: "", task: null, progress: null, blob: null, note: "" };
     locals.set(key, local);
   }
   return local;
@@ -150,24 +150,17 @@ async function perform(key, act) {
 }
 
 /**
- * Fetch what is missing and save it; `quiet`: only fetch it, to keep it for others.
+ * Fetch what is missing and save it.
  *
  * @param {string} key
- * @param {boolean} [quiet]
  */
-async function get(key, quiet = false) {
+async function get(key) {
   const file = state?.files[key];
   const local = localOf(key);
-  if (!file) return;
-  if (local.task) {
-    // Fetched quietly so far: now somebody waits for it.
-    local.quiet &&= quiet;
-    return render();
-  }
+  if (!file || local.task) return;
   const { manifest } = file;
   local.sha256 = manifest.sha256;
-  local.quiet = quiet;
-  local.note = quiet ? local.note : "";
+  local.note = "";
   const task = download(manifest, {
     onProgress: (progress) => {
       local.progress = progress;
@@ -180,19 +173,15 @@ async function get(key, quiet = false) {
     const blob = await task.done;
     local.blob = blob;
     here.add(manifest.sha256);
-    if (!local.quiet) {
-      save(blob, manifest.name);
-      local.note = "Saved.";
-      aloud(`${manifest.name} has been saved.`);
-    }
-    void connection?.send({ type: "hold", file: key, sha256: manifest.sha256 }).catch(() => {});
+    save(blob, manifest.name);
+    local.note = "Saved.";
+    aloud(`${manifest.name} has been saved.`);
   } catch (error) {
     const { code, message } = /** @type {{code?: string, message?: string}} */ (error);
-    if (code !== "closed" && !local.quiet) local.note = message ?? "It could not be downloaded.";
+    if (code !== "closed") local.note = message ?? "It could not be downloaded.";
   } finally {
     local.task = null;
     local.progress = null;
-    local.quiet = false;
     render();
   }
 }
@@ -237,7 +226,6 @@ async function offer(file, instead) {
     if (known === null || isMine(key)) {
       await connection.send({ type: "complete", file: key, sha256: manifest.sha256 });
     }
-    await connection.send({ type: "hold", file: key, sha256: manifest.sha256 });
   } catch (error) {
     task.cancel();
     complain(error);
@@ -260,7 +248,7 @@ function onState(next) {
     const file = next.files[key];
     const replaced = file && local.sha256 !== "" && file.manifest.sha256 !== local.sha256;
     if (!file || replaced) {
-      const wasGetting = local.task !== null && !local.quiet;
+      const wasGetting = local.task !== null;
       local.task?.cancel();
       locals.delete(key);
       if (file && wasGetting) {
@@ -271,45 +259,39 @@ function onState(next) {
       }
     }
   }
-  letGo();
-  seeToCopies();
+  noteHeld();
   render();
 }
 
-/** @type {ReturnType<typeof setTimeout> | undefined} */
-let looking;
-
-/** When too few devices hold a file, some tab fetches it: the first whose time has come. */
-function seeToCopies() {
-  if (looking !== undefined) return;
-  looking = setTimeout(() => {
-    looking = undefined;
-    if (!state || !connection || document.visibilityState === "hidden") return;
-    for (const [key, file] of Object.entries(state.files)) {
-      const has = here.has(file.manifest.sha256);
-      const few = Object.keys(file.holders).length < ENOUGH;
-      if (has && !(connection.deviceId in file.holders) && few && file.complete) {
-        void connection.send({ type: "hold", file: key, sha256: file.manifest.sha256 }).catch(() => {});
-      }
-      if (few && !has && file.complete && file.manifest.size <= QUIET_BYTES && !localOf(key).task) {
-        return void get(key, true);
-      }
+/** Note in the state which files this device holds, and which the browser has thrown away. */
+function noteHeld() {
+  if (!looked || !state || !connection) return;
+  for (const [key, { manifest, holders, complete }] of Object.entries(state.files)) {
+    const noted = connection.deviceId in holders;
+    if (here.has(manifest.sha256)) {
+      if (!noted && complete) void tell("hold", key, manifest.sha256);
+    } else if (noted && manifest.size <= COPIED_BYTES) {
+      void tell("let_go", key, manifest.sha256);
     }
-  }, 1000 + Math.random() * 4000);
+  }
 }
 
-/** Whether this page knows what the device kept from before, and has said what it did not. */
-let looked = false;
-let letGone = false;
-
-/** Say so if the browser has thrown away what this device kept, so that another one takes it. */
-function letGo() {
-  if (!looked || letGone || !state) return;
-  letGone = true;
-  for (const [key, { manifest, holders }] of Object.entries(state.files)) {
-    if (connection && connection.deviceId in holders && !here.has(manifest.sha256) && manifest.size <= COPIED_BYTES) {
-      void connection.send({ type: "let_go", file: key, sha256: manifest.sha256 }).catch(() => {});
-    }
+/**
+ * Say it once, until the other has been said.
+ *
+ * @param {"hold" | "let_go"} type
+ * @param {string} key
+ * @param {string} sha256
+ */
+async function tell(type, key, sha256) {
+  const words = `${type} ${key} ${sha256}`;
+  if (said.has(words)) return;
+  said.add(words);
+  said.delete(`${type === "hold" ? "let_go" : "hold"} ${key} ${sha256}`);
+  try {
+    await connection?.send({ type, file: key, sha256 });
+  } catch {
+    said.delete(words); // with the next state
   }
 }
 
@@ -387,11 +369,12 @@ try {
     if (everybody) everybody.checked = next.everybody;
     onState(next);
   });
-  // What this device kept from before, so that its buttons say so.
-  for (const hash of await held()) here.add(hash);
-  looked = true;
-  letGo();
-  render();
+  onHeld((hashes) => {
+    here = new Set(hashes);
+    looked = true;
+    noteHeld();
+    render();
+  });
 } catch (error) {
   say(byId("empty-title"), "Not joined");
   say(byId("empty-text"), /** @type {Error} */ (error).message);

@@ -44,6 +44,10 @@ export class Holder {
   /** What it says of the file; nothing: the truth. */
   status = "";
   token = "";
+  /** What it answers to a tab that tells what it holds; nothing: it knows nothing of that. */
+  answer: unknown;
+  /** What tabs have told. */
+  readonly reports: Record<string, unknown>[] = [];
   /** Chunks whose next upload is taken and never answered. */
   readonly swallows = new Set<number>();
   /** How many chunks were being uploaded when each upload of one began, itself included. */
@@ -57,7 +61,7 @@ export class Holder {
   }
 
   async start(): Promise<void> {
-    this.server = createServer((request, response) => void this.answer(request, response));
+    this.server = createServer((request, response) => void this.respond(request, response));
     await new Promise<void>((resolve) => this.server?.listen(this.port, "127.0.0.1", resolve));
     this.port = (this.server.address() as AddressInfo).port;
     this.server.unref(); // a test that fails must not hang
@@ -68,8 +72,8 @@ export class Holder {
     await new Promise((resolve) => this.server?.close(resolve));
   }
 
-  private async answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    const [, , , , what = "", number = ""] = (request.url ?? "").split("/");
+  private async respond(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const [, , , id, what = "", number = ""] = (request.url ?? "").split("/");
     this.asked.push(`${request.method} ${what}${number} ${request.headers.range ?? ""}`.trim());
     if (request.method === "PUT") {
       if (what === "chunks") {
@@ -82,6 +86,12 @@ export class Holder {
       } catch {
         return; // it broke off
       }
+      if (id === "kept") {
+        this.reports.push(JSON.parse(String(Buffer.concat(pieces))) as Record<string, unknown>);
+        if (this.answer === undefined) response.writeHead(404).end();
+        else response.end(JSON.stringify(this.answer));
+        return;
+      }
       if (what === "chunks" && this.swallows.delete(Number(number))) return;
       this.token = request.headers.authorization ?? "";
       if (this.refuses !== 0) {
@@ -89,6 +99,10 @@ export class Holder {
         return;
       }
       if (what === "chunks") this.given.set(Number(number), Buffer.concat(pieces));
+    }
+    if (what === "manifest") {
+      response.end(JSON.stringify(FILE));
+      return;
     }
     if (what !== "chunks") {
       const missing = FILE.chunks.flatMap((_, at) => (this.given.has(at) ? [] : [[at, at]]));
