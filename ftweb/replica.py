@@ -233,6 +233,7 @@ class Replica:
         )
         self._stop_hosting()
         self._note_left()
+        self._remembering.left(0, ())  # whoever begins an epoch has a journal instead
         self._inbox.clear()  # what is left of the old epoch would lead straight back there
         if node_id is not None:
             self.node_id = node_id

@@ -26,6 +26,7 @@ import msgspec
 
 from ftweb import frames
 from ftweb.app.lineage import Replayable
+from ftweb.codec import check_payload
 from ftweb.epochs import Fork
 from ftweb.errors import FrameError
 from ftweb.limits import JOURNAL_CHARS, JOURNAL_REQUESTS
@@ -85,26 +86,26 @@ class Recalling:
         """A piece of an answer.
 
         Raises:
-            FrameError: nothing was asked, or that is no answer to it.
+            FrameError: nothing was asked, that is no answer to it, or it is too much.
         """
         node = connection.node
-        asked = self._asked.get(node.node_id) if node is not None else None
+        asked = self._asked.pop(node.node_id, None) if node is not None else None
         if node is None or asked is None or asked.left.epoch != frame.epoch:
             raise FrameError("Nobody asked this node for what it remembers.")
         try:
             items = msgspec.convert(frame.items, list[Replayable])
         except msgspec.ValidationError as error:
-            del self._asked[node.node_id]
             raise FrameError(f"A recalled request is none: {error}.") from None
+        for item in items:
+            check_payload(item.request)
+            check_payload(item.reply)
         asked.items += items
         asked.weight += sum(item.weight for item in items)
         if len(asked.items) > JOURNAL_REQUESTS or asked.weight > JOURNAL_CHARS:
-            del self._asked[node.node_id]
-            raise FrameError("A node remembers more than a journal may hold.", code="too_big")
+            raise FrameError("A node remembers more than a journal may hold.", code="too_large")
         if not frame.last:
-            return
-        del self._asked[node.node_id]
-        if self._take(asked.items) and frame.whole:
+            self._asked[node.node_id] = asked
+        elif self._take(asked.items) and frame.whole:
             self._have[frame.epoch] = max(
                 (asked.left.term, asked.left.index), self._have.get(frame.epoch, (0, 0))
             )

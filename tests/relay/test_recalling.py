@@ -11,7 +11,7 @@ from ftweb import frames
 from ftweb.app.lineage import Replayable
 from ftweb.epochs import Fork
 from ftweb.errors import FrameError
-from ftweb.limits import JOURNAL_REQUESTS
+from ftweb.limits import JOURNAL_REQUESTS, JSON_DEPTH, PAYLOAD_BYTES
 from ftweb.relay.connection import Connection, Registry
 from ftweb.relay.recalling import Recalling
 from tests.relay.test_directory import Paper, tab
@@ -129,7 +129,21 @@ def test_who_was_not_asked_may_not_answer(bridge: Bridge) -> None:
     assert bridge.taken == [1]
 
 
-@pytest.mark.parametrize("items", [[5], [{}], [{"client_id": "x", "session": "5", "serial": 1}]])
+DEEP: Any = None
+for _ in range(JSON_DEPTH + 1):
+    DEEP = [DEEP]
+
+
+@pytest.mark.parametrize(
+    "items",
+    [
+        [5],
+        [{}],
+        [{"client_id": "x", "session": "5", "serial": 1}],
+        [request(1) | {"request": DEEP}],
+        [request(1) | {"reply": "x" * (PAYLOAD_BYTES + 1)}],
+    ],
+)
 def test_what_is_no_request_is_refused(bridge: Bridge, items: list[Any]) -> None:
     phone, _ = bridge.tab("phone")
     bridge.recalling.note(phone, left("phone", index=42))
