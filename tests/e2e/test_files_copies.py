@@ -63,23 +63,3 @@ async def test_the_sharer_and_the_bridge_s_disk_may_both_be_lost(tmp_path: Path)
         got = await saved(folder, path.name, SIZE)
         assert await asyncio.to_thread(digest, got) == await asyncio.to_thread(digest, path)
         assert made.problems() == []
-
-
-async def test_when_one_that_keeps_it_leaves_another_does(tmp_path: Path) -> None:
-    path = await asyncio.to_thread(content, tmp_path, "slides.pdf", SIZE, 32)
-    async with classroom(APPS / "shelf", phones=3) as made:
-        one, *others = made.phone_tabs
-        await share(one, path)
-        file_id = await file_id_of(made)
-        await kept_by(made, file_id, 2)
-        (copier,) = [tab for tab in others if await holds(tab, path)]
-        (other,) = [tab for tab in others if tab is not copier]
-        await made.kill_browser(copier)
-
-        async def copied() -> bool:
-            return await holds(other, path)
-
-        await until(copied, 90, 0.5)
-        await kept_by(made, file_id, 2)
-        assert not await holds(made.presenter, path), "phones come before the bridge's laptop"
-        assert made.problems() == []
