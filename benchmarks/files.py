@@ -220,7 +220,7 @@ async def tab_memory(bridge: Bridge, folder: Path, mb: int) -> tuple[dict[str, A
             note("sharing", idle, begin, pid)
         async with chromium(playwright, bridge) as (page, pid):
             row = page.locator('[data-testid="file"]', has_text=path.name)
-            button = row.locator('[data-testid="get"]:visible, [data-testid="save"]:visible')
+            button = row.get_by_test_id("get")
             await button.wait_for()
             idle, begin = memory.begin(pid), time.perf_counter()
             async with page.expect_download(timeout=200_000) as saving:

@@ -130,7 +130,6 @@ async function perform(key, act) {
   set(byId("problem"), "hidden", true);
   switch (act) {
     case "get":
-    case "save":
       return get(key);
     case "pause":
       return local.task?.pause();

@@ -12,7 +12,7 @@ import * as words from "./words.js";
  * @typedef {import("/ftweb/files.js").FileProgress} FileProgress
  * @typedef {{manifest: Manifest, by: string, by_presenter: boolean, version: number,
  *   complete: boolean, holders: Record<string, true>}} SharedFile
- * @typedef {"get" | "pause" | "resume" | "save" | "remove" | "replace"} Act
+ * @typedef {"get" | "pause" | "resume" | "remove" | "replace"} Act
  */
 
 /**
@@ -29,12 +29,12 @@ export function createRow(key, act) {
   /** @type {Record<string, HTMLButtonElement>} */
   const buttons = {};
   for (const [one, text] of /** @type {[Act, string][]} */ ([
-    ["get", "Download"], ["pause", "Pause"], ["resume", "Go on"], ["save", "Save"],
-    ["replace", "Replace"], ["remove", "Remove"],
+    ["get", "Download"], ["pause", "Pause"], ["resume", "Go on"], ["replace", "Replace"],
+    ["remove", "Remove"],
   ])) {
     buttons[one] = h("button", {
       type: "button",
-      class: one === "get" || one === "resume" ? "primary" : one === "remove" || one === "replace" ? "quiet" : "plain",
+      class: one === "resume" ? "primary" : one === "remove" || one === "replace" ? "quiet" : "plain",
       "data-testid": one,
       onclick: () => act(one),
     }, text);
@@ -63,13 +63,17 @@ export function createRow(key, act) {
     set(element, "data-phase", phase ?? (held ? "held" : "idle"));
     const busy = phase !== null && phase !== "done";
     const sending = phase === "sending" || phase === "hashing";
-    show("get", !busy && !held);
+    // One button for both: a copy may arrive unasked at the moment in which a finger comes down.
+    show("get", !busy);
     show("pause", busy && phase !== "paused");
     show("resume", phase === "paused");
-    show("save", !busy && held);
     show("remove", mine && !busy);
     show("replace", mine && !busy);
     for (const [one, button] of Object.entries(buttons)) {
+      if (one === "get") {
+        say(button, held ? "Save" : "Download");
+        set(button, "class", held ? "plain" : "primary");
+      }
       set(button, "aria-label", `${button.textContent ?? one}: ${manifest.name}`);
     }
     set(bar, "aria-label", `Progress: ${manifest.name}`);
