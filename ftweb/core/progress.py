@@ -95,11 +95,11 @@ class Progress:
             return
         self.answered_at = min(sent_at, now)
         sample = now - self.answered_at
-        if self.rtt == 0.0:
-            self.rtt, self.rtt_variation = sample, sample / 2
-        else:  # RFC 6298's smoothing
-            self.rtt_variation += (abs(sample - self.rtt) - self.rtt_variation) / 4
-            self.rtt += (sample - self.rtt) / 8
+        # RFC 6298's smoothing, but the first sample counts no more than others. An election timeout
+        # that grew sixfold because a laptop slept during the first round trip would stay so for as
+        # long as nobody answers, which is when it matters.
+        self.rtt_variation += (abs(sample - self.rtt) - self.rtt_variation) / 4
+        self.rtt += (sample - self.rtt) / 8
 
     def accepted(self, match_index: Index, offset: Index) -> bool:
         """The peer's log agrees up to ``match_index``; the leader's is compacted up to
