@@ -92,8 +92,8 @@ class Driver:
         self.replica.receive(frame)
 
     @property
-    def left(self) -> frames.Left | None:
-        """Where it left the epoch in which it was before."""
+    def left(self) -> list[frames.Left]:
+        """Where it left the epochs in which it was before, the latest last."""
         return self.replica.left
 
     def begin(self, beginning: Saved, *, node_id: NodeId | None = None) -> None:

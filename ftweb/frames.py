@@ -52,6 +52,8 @@ from ftweb.wire_types import Count as Count
 from ftweb.wire_types import Duration as Duration
 from ftweb.wire_types import Failure as Failure
 from ftweb.wire_types import Id as Id
+from ftweb.wire_types import Left as Left
+from ftweb.wire_types import LeftEpochs as LeftEpochs
 from ftweb.wire_types import Proof, Url
 from ftweb.wire_types import Secret as Secret
 from ftweb.wire_types import Source as Source
@@ -235,18 +237,6 @@ class Leads(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A summary of its lineage (the meeting of two epochs)."""
 
 
-class Left(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A node has left an epoch for good: it has ended, or follows another one by now."""
-
-    node: Id
-    epoch: Count
-    term: Count
-    index: Count
-    """The last entry that it had of that epoch's log: it never accepted a later one."""
-    voters: list[Id] = []
-    """Of the last configuration in that log."""
-
-
 class NodeUp(_Frame, frozen=True, tag="node_up"):
     node_id: Id
     visible: bool
@@ -255,8 +245,8 @@ class NodeUp(_Frame, frozen=True, tag="node_up"):
     leads: Leads | None = None
     """A bridge that does not take part (yet) hears nothing of a leader, and the leader nothing of
     the bridge: so this is said, and the leader gets the directory."""
-    left: Left | None = None
-    """Where it was before."""
+    left: LeftEpochs = []
+    """Where it was before, the latest last."""
 
 
 class NodeUpdate(_Frame, frozen=True, tag="node_update"):
@@ -264,7 +254,7 @@ class NodeUpdate(_Frame, frozen=True, tag="node_update"):
     visible: bool
     epoch: Count = 0
     leads: Leads | None = None
-    left: Left | None = None
+    left: LeftEpochs = []
 
 
 class RequestId(msgspec.Struct, frozen=True, kw_only=True):
@@ -278,7 +268,7 @@ class NodeDown(_Frame, frozen=True, tag="node_down"):
     reason: Literal["leaving", "stuck", "crashed"]
     request: RequestId | None = None
     """What its handler was running: never to be run again."""
-    left: Left | None = None
+    left: LeftEpochs = []
 
 
 class NodeInfo(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -324,11 +314,12 @@ class Recall(_Frame, frozen=True, tag="recall"):
     epoch: Count
     term: Count
     index: Count
-    """The last entry of that epoch's log that the bridge has."""
+    """The last entry of that epoch's log that the bridge has; 0: the epoch is none of its
+    ancestors, and all that it has had since it left those is missing."""
 
 
 class Recalled(_Frame, frozen=True, tag="recalled"):
-    """The answer, in pieces."""
+    """The answer, in pieces; or, unasked, what a node hands in when it ends (``left``)."""
 
     epoch: Count
     items: list[Any]
@@ -337,6 +328,8 @@ class Recalled(_Frame, frozen=True, tag="recalled"):
     """There is no further piece."""
     whole: bool = False
     """Nothing is missing: whoever came later had a snapshot instead of the entries before."""
+    left: Left | None = None
+    """In the first piece of what is handed in: where the node was in the epoch that it ends in."""
 
 
 class Told(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

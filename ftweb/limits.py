@@ -103,6 +103,10 @@ REST_SECONDS: Final = 3600.0
 """A bridge that comes back to a log without an entry for so long waits for nobody any more: the
 lesson is over, and its tabs are closed."""
 
+LEFT_EPOCHS: Final = 4
+"""The latest epochs of which a node tells where it left them: a bridge may have crashed since it
+was told, and another one want to know."""
+
 LEAVERS: Final = 256
 """Nodes of which a relay remembers where they left an epoch: several times the members."""
 

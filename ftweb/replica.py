@@ -28,23 +28,18 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from ftweb import codec, frames
 from ftweb.app import Effect, Host, Machine, Server, commands
 from ftweb.core import Node, Settings
-from ftweb.core.types import (
-    Entry,
-    EntryKind,
-    NodeId,
-    Role,
-)
+from ftweb.core.types import Entry, EntryKind, NodeId, Role
 from ftweb.errors import FrameError, FtwebError, NotLeaderError
 from ftweb.hearing import Hearing
-from ftweb.limits import CONNECTIONS
-from ftweb.remembering import Remembering
+from ftweb.limits import CONNECTIONS, LEFT_EPOCHS
+from ftweb.remembering import Branch, Remembering, branch, hand_in
 from ftweb.storage import Saved, Storage
 
 _log = logging.getLogger(__name__)
@@ -164,8 +159,8 @@ class Replica:
         self._paused = False
         self._compacted = 0
         self._hearing = Hearing()
-        self.left: frames.Left | None = None
-        """Where this node left the epoch in which it was before."""
+        self.left: list[frames.Left] = []
+        """Where this node left the epochs in which it was before, the latest last."""
         self._remembering = Remembering()
         self._take_up(storage.load() or Saved.nothing(epoch=0))
         self._view: tuple[object, ...] = ()
@@ -242,6 +237,15 @@ class Replica:
         self._listener.restored()
         self._listener.status(self._status)
         self._wake()
+
+    def end(self) -> Iterator[frames.Recalled]:
+        """Its epoch has been replaced: take part no more. Gives what is to be handed in."""
+        self._stop_hosting()
+        self._failed = True
+        yield from hand_in(self.position(), self._branch())
+
+    def _branch(self) -> Branch:
+        return branch(self.machine.lineage, self.node.entries_after(self.node.applied_index))
 
     def next_deadline(self) -> float:
         """When a turn is needed even if nothing comes, in the clock's milliseconds."""
@@ -333,7 +337,7 @@ class Replica:
         """Join a newer history from nothing: what this one held and did not pass on ends here."""
         self._stop_hosting()
         self._note_left()
-        self._remembering.left(self.epoch, self.node.entries_after(0))
+        self._remembering.left(self.epoch, self.node.entries_after(0), self._branch())
         self._storage.save(epoch=epoch)
         self._take_up(Saved.nothing(epoch=epoch))
         self._listener.restored()
@@ -341,7 +345,7 @@ class Replica:
     def _note_left(self) -> None:
         """This node will never accept anything in its epoch again."""
         if self.epoch:
-            self.left = self.position()
+            self.left = [*self.left, self.position()][-LEFT_EPOCHS:]
 
     def position(self) -> frames.Left:
         """Where this node would leave its epoch now."""

@@ -6,7 +6,7 @@ from typing import Annotated, Final
 
 import msgspec
 
-from ftweb.limits import ID_CHARS
+from ftweb.limits import ID_CHARS, LEFT_EPOCHS
 
 Id = Annotated[str, msgspec.Meta(min_length=1, max_length=ID_CHARS)]
 """A node, client, device or server identifier."""
@@ -46,3 +46,19 @@ class Source(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     client_id: Id
     device_id: Id
     presenter: bool = False
+
+
+class Left(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A node has left an epoch for good: it has ended, or follows another one by now."""
+
+    node: Id
+    epoch: Count
+    term: Count
+    index: Count
+    """The last entry that it had of that epoch's log: it never accepted a later one."""
+    voters: list[Id] = []
+    """Of the last configuration in that log."""
+
+
+LeftEpochs = Annotated[list[Left], msgspec.Meta(max_length=LEFT_EPOCHS + 1)]
+"""And, when a node ends, the one in which it was."""

@@ -40,6 +40,10 @@ class Stop(_Message, frozen=True, tag="stop"):
     """The page is leaving: give the lead away, if this node has it, while there is time."""
 
 
+class Over(_Message, frozen=True, tag="over"):
+    """The node's epoch has been replaced: it ends, and hands in what only it may know."""
+
+
 class Http(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """What a node needs to answer HTTP through its bridge."""
 
@@ -92,7 +96,7 @@ class Bridges(_Message, frozen=True, tag="bridges"):
 
 
 type Incoming = (
-    FrameIn | Visible | Stop | Bridge | Linked | WireOpen | WireIn | WireClosed | Bridges
+    FrameIn | Visible | Stop | Over | Bridge | Linked | WireOpen | WireIn | WireClosed | Bridges
 )
 
 
@@ -133,8 +137,8 @@ class Status(_Message, frozen=True, tag="status"):
     successors: list[str]
     hosting: bool
     quorum: bool
-    left: frames.Left | None = None
-    """Where the node left the epoch in which it was before."""
+    left: list[frames.Left] = []
+    """Where the node left the epochs in which it was before, the latest last."""
     history: Any = None
     """Of a leader: the summary of its lineage, for a bridge that was away."""
 
@@ -181,7 +185,13 @@ class WireClose(_Message, frozen=True, tag="wire_close"):
     code: int
 
 
-type Outgoing = WireOut | WireClose | Up | FrameOut | Status | Position | Begin | End | Failed
+class HandedIn(_Message, frozen=True, tag="handed_in"):
+    """The node has ended (:class:`Over`), and what it had to hand in was in the frames before."""
+
+
+type Outgoing = (
+    WireOut | WireClose | Up | FrameOut | Status | Position | Begin | End | Failed | HandedIn
+)
 
 _ENCODER: Final = msgspec.json.Encoder()
 _INCOMING: Final[msgspec.json.Decoder[Incoming]] = msgspec.json.Decoder(Incoming.__value__)

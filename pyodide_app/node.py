@@ -185,6 +185,10 @@ class TabNode:
                     self._relay.bridges(bridges)
             case messages.Stop():
                 self._driver.hand_over()
+            case messages.Over():
+                for piece in self._driver.replica.end():
+                    self._send(piece)
+                self._tell(messages.HandedIn())
             case messages.Bridge(http_url=url):
                 if self._port is not None:
                     self._port.at(url)

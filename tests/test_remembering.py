@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 
 from ftweb import frames, remembering
+from ftweb.app import commands
+from ftweb.app.lineage import Lineage
 from ftweb.core import Entry, EntryKind
 from ftweb.limits import RECALL_CHARS
-from ftweb.remembering import Remembering
+from ftweb.remembering import Remembering, branch, hand_in
 
 
 def vote(index: int, *, term: int = 3, request: Any = "A") -> Entry:
@@ -104,3 +106,56 @@ def test_much_comes_in_pieces_that_fit_into_frames() -> None:
     assert serials(pieces) == list(range(2, 9))
     assert [piece.last for piece in pieces] == [False] * (len(pieces) - 1) + [True]
     assert all(len(piece.items) * 30_000 <= RECALL_CHARS + 30_000 for piece in pieces)
+
+
+POSITION = frames.Left(node="n", epoch=7, term=3, index=9)
+
+
+def lineage(*serials: int) -> Lineage:
+    """Of a provisional epoch with these in its journal."""
+    made = Lineage()
+    made.load({"forks": [], "bridges": [], "unheard": ["b"], "since": 5, "journal": []})
+    for serial in serials:
+        command = commands.parse(vote(serial).data)
+        assert isinstance(command, commands.Request)
+        made.record(command)
+    return made
+
+
+def test_of_a_whole_branch_the_journal_comes_first_then_what_is_not_applied() -> None:
+    memory = Remembering()
+    entries = [noop(7, term=3), vote(8), vote(9)]
+    memory.left(7, entries, branch(lineage(3, 4, 8), entries[2:]))
+    (piece,) = memory.answer(asked(term=0, index=0))
+    assert serials([piece]) == [3, 4, 8, 9]
+    assert piece.whole
+    assert piece.left is None
+    assert serials(list(memory.answer(asked(term=3, index=8)))) == [9], "of an ancestor"
+
+
+def test_who_ends_hands_it_in_and_says_where() -> None:
+    pieces = list(hand_in(POSITION, branch(lineage(*range(3, 900)), [])))
+    assert [piece.left for piece in pieces] == [POSITION] + [None] * (len(pieces) - 1)
+    assert len(pieces) > 1
+    assert serials(pieces) == list(range(3, 900))
+    assert [piece.whole for piece in pieces][-1]
+
+
+def test_who_has_nothing_hands_nothing_in() -> None:
+    assert list(hand_in(POSITION, branch(Lineage(), [noop(7, term=3)]))) == []
+
+
+def test_a_branch_whose_journal_was_dropped_is_not_whole() -> None:
+    (piece,) = hand_in(POSITION, branch(Lineage(), [vote(9)]))
+    assert serials([piece]) == [9]
+    assert not piece.whole
+
+
+@pytest.mark.parametrize("limit", ["JOURNAL_REQUESTS", "JOURNAL_CHARS"])
+def test_no_more_is_handed_in_than_a_bridge_takes(
+    limit: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remembering, limit, 3 if limit == "JOURNAL_REQUESTS" else 800)
+    items, whole = branch(lineage(3, 4), [vote(8), vote(9)])
+    assert [item.serial for item in items] == [3, 4, 8]
+    assert not whole

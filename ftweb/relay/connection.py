@@ -67,7 +67,7 @@ class NodeHere:
     """It says so; the bridge's own replica may not know it."""
 
 
-@dataclass(kw_only=True, slots=True, eq=False)
+@dataclass(kw_only=True, slots=True, eq=False, weakref_slot=True)
 class Connection:
     """A client that has joined."""
 
@@ -82,8 +82,8 @@ class Connection:
     """By which other devices reach it, as far as they can be seen from here."""
     rtt: float = 0.0
     node: NodeHere | None = None
-    renewing: bool = False
-    """It was told to replace its node, and has not yet."""
+    renewing: str = ""
+    """The node that it was told to replace, and has not yet."""
     nodes_since: float = 0.0
     nodes_up: int = 0
     """Replicas that came up behind it within the minute that began then."""

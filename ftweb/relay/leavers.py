@@ -34,13 +34,13 @@ class Leavers:
         self._elsewhere = elsewhere
         self._said: dict[tuple[str, int], Left] = {}
 
-    def note(self, node_id: str, left: Left | None) -> bool:
+    def note(self, node_id: str, left: Iterable[Left]) -> bool:
         """A node has said where it was; gives whether that is wanted now. A word about another
         node counts for nothing."""
-        if left is None or left.node != node_id:
-            return False
-        self._keep(left)
-        return self._wants(left)
+        own = [one for one in left if one.node == node_id]
+        for one in own:
+            self._keep(one)
+        return any(self._wants(one) for one in own)
 
     def _keep(self, left: Left) -> None:
         key = (left.node, left.epoch)

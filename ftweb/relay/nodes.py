@@ -101,7 +101,7 @@ class Nodes:
         taken |= self._links.routes.is_of_another(frame.node_id, connection.client_id)
         if taken or not self._registry.add_node(connection, node):
             raise FrameError("That node id is taken; mint a new one.", code="node_id_in_use")
-        connection.renewing = False
+        connection.renewing = ""
         self._links.routes.claimed_here(frame.node_id)
         self._leavers.note(frame.node_id, frame.left)
         self._recalling.note(connection, frame.left)
@@ -143,6 +143,8 @@ class Nodes:
     def down(self, connection: Connection, frame: frames.NodeDown) -> None:
         """It has ended."""
         node = connection.node
+        if connection.renewing == frame.node_id and self._leavers.note(frame.node_id, frame.left):
+            self.told()
         if node is None or node.node_id != frame.node_id:
             return  # it had gone already
         self._links.broadcast(frame)
@@ -158,7 +160,6 @@ class Nodes:
         """It is not behind any socket here any more (rule 4)."""
         if died:
             self._requests.inflight.died(node_id)
-        self._recalling.gone(node_id)
         self._links.routes.released_here(node_id)
         # A dict, not a set: those are told in the same order whatever strings hash to.
         self._directory.lost(node_id, dict.fromkeys(self._members()))
@@ -193,7 +194,7 @@ class Nodes:
         """Rule 3."""
         self._registry.remove_node(connection)
         self._links.routes.released_here(node.node_id)
-        connection.renewing = True
+        connection.renewing = node.node_id
         over = frames.Error(code="epoch_over", message=CODES["epoch_over"], fatal=False)
         connection.send(over)
         self.told(at_once=True)

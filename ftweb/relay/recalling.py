@@ -14,13 +14,18 @@ well, they follow the bridge's epoch one by one; then what they alone have must 
    in that epoch, as far as anybody still has it: Raft's elections rely on the same. So who has no
    more than was brought along already is not asked. A log that began with a snapshot lacks what was
    before, and does not count as the whole.
-4. What a node sends is bounded like a journal, and only who was asked may send anything.
+4. If the epoch is no ancestor of this branch, all that it has had since it left the common ones
+   is missing here, and asked for (``recall`` with index 0). A node that cannot come from there,
+   because this epoch is the earlier one, ends and hands the same in, unasked (``left``). Such are
+   tabs whose bridge was killed in an epoch of its own, when they meet it in another one.
+5. What a node sends is bounded like a journal, and counts only as an answer, or of its own epoch.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from weakref import WeakKeyDictionary
 
 import msgspec
 
@@ -35,7 +40,6 @@ from ftweb.relay.connection import Connection
 
 @dataclass(slots=True)
 class _Asked:
-    connection: Connection
     left: frames.Left
     items: list[Replayable] = field(default_factory=list)
     weight: int = 0
@@ -58,39 +62,39 @@ class Recalling:
     ) -> None:
         self._forks = forks
         self._take = take
-        self._asked: dict[str, _Asked] = {}
+        self._asked: WeakKeyDictionary[Connection, _Asked] = WeakKeyDictionary()
         self._have: dict[int, tuple[int, int]] = {}
         """Epoch → (term, index) up to which it was brought along."""
 
-    def note(self, connection: Connection, left: frames.Left | None) -> None:
-        """A node here has said where it left an epoch (rule 1)."""
+    def note(self, connection: Connection, told: Sequence[frames.Left]) -> None:
+        """A node here has said where it left its epochs, the latest last (rule 1)."""
+        left = told[-1] if told else None  # what was before that it has forgotten
         if left is None or connection.node is None or connection.node.node_id != left.node:
             return
         fork = next((fork for fork in self._forks() if fork.epoch == left.epoch), None)
-        if fork is None:
+        term, index = (fork.term, fork.index) if fork is not None else (0, 0)
+        if (left.term, left.index) <= (term, index) or self._is_known(left):
             return
-        have = max((fork.term, fork.index), self._have.get(left.epoch, (0, 0)))
-        if (left.term, left.index) <= have:
-            return
-        asked = self._asked.get(left.node)
-        if asked is not None and asked.connection is connection and asked.left == left:
+        asked = self._asked.get(connection)
+        if asked is not None and asked.left == left:
             return  # it is on its way
-        self._asked[left.node] = _Asked(connection, left)
-        connection.send(frames.Recall(epoch=left.epoch, term=fork.term, index=fork.index))
+        self._asked[connection] = _Asked(left)
+        connection.send(frames.Recall(epoch=left.epoch, term=term, index=index))
 
-    def gone(self, node_id: str) -> None:
-        """That node is not here any more."""
-        self._asked.pop(node_id, None)
+    def _is_known(self, left: frames.Left) -> bool:
+        """Rule 3."""
+        return (left.term, left.index) <= self._have.get(left.epoch, (0, 0))
 
     def recalled(self, connection: Connection, frame: frames.Recalled) -> None:
-        """A piece of an answer.
+        """A piece of an answer, or of what a node hands in.
 
         Raises:
             FrameError: nothing was asked, that is no answer to it, or it is too much.
         """
-        node = connection.node
-        asked = self._asked.pop(node.node_id, None) if node is not None else None
-        if node is None or asked is None or asked.left.epoch != frame.epoch:
+        asked = self._asked.pop(connection, None)
+        if frame.left is not None:
+            asked = _Asked(frame.left)  # rule 4
+        if asked is None or asked.left.epoch != frame.epoch:
             raise FrameError("Nobody asked this node for what it remembers.")
         try:
             items = msgspec.convert(frame.items, list[Replayable])
@@ -104,7 +108,9 @@ class Recalling:
         if len(asked.items) > JOURNAL_REQUESTS or asked.weight > JOURNAL_CHARS:
             raise FrameError("A node remembers more than a journal may hold.", code="too_large")
         if not frame.last:
-            self._asked[node.node_id] = asked
+            self._asked[connection] = asked
+        elif self._is_known(asked.left):
+            pass  # somebody else has brought it along meanwhile
         elif self._take(asked.items) and frame.whole:
             self._have[frame.epoch] = max(
                 (asked.left.term, asked.left.index), self._have.get(frame.epoch, (0, 0))

@@ -402,9 +402,8 @@ class Relay:
     def restored(self) -> None:
         """See :class:`ftweb.driver.Listener`."""
         self._stream.restored(self._driver.epoch, self._driver.machine)
-        left = self._driver.left
-        if left is not None:
-            self.leavers.note(left.node, left)
+        for left in self._driver.left:
+            self.leavers.note(left.node, [left])
         self._tell_hosting()
         self._nodes.told(at_once=True)  # a new epoch may have come with a new node
         self._nodes.entered()

@@ -154,9 +154,11 @@ class Phone(Page):
 
     def _renew(self) -> None:
         assert self.node is not None
+        node = self.node
+        for piece in node.replica.end():
+            self._say(piece)
         self._say_down()
-        node, self.node = self.node, None
-        node.replica._failed = True  # its worker is ended
+        self.node = None
         node.replica._tell_status()
         self._renewals += 1
         self.room.world.counts["nodes replaced"] += 1

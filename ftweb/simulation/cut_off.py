@@ -140,7 +140,8 @@ class Tab(Phone):
     _heard = False
     _seen = (0, float("-inf"))
     _meeting_since: float | None = None
-    _shunned_until = 0.0
+    _met = 0
+    """The epoch of the bridge that is met."""
     _by_bridge = NOBODY
     _by_relay = NOBODY
     _settled = False
@@ -241,8 +242,7 @@ class Tab(Phone):
 
     def _connect(self) -> None:
         host = self.hall.host_seen_by(self)
-        shuns = self._now() < self._shunned_until
-        if self.near and self.hall.home.process.alive and not (shuns and host is not None):
+        if self.near and self.hall.home.process.alive:
             self.seat.bridge = self.hall.home
         elif host is not None:
             self.seat.bridge = host.stand_in()
@@ -297,12 +297,12 @@ class Tab(Phone):
         if at_home and self._heard and not self._holds and self.session.status:
             self._follow(self.session.status.epoch)
         if self._meeting_since is not None and now - self._meeting_since > MEET:
-            self._shunned_until = now + 2 * MEET
-            self._drop_socket()
+            self._meeting_since = None
+            self._follow(self._met)
         elif standing is None:
             return
         elif not at_home and cast(Any, self.seat.bridge) is standing:
-            if self.near and self.hall.home.process.alive and now >= self._shunned_until:
+            if self.near and self.hall.home.process.alive:
                 self._drop_socket()
                 self._connect()
         elif at_home and self._heard and self.session.status and self.session.status.host:
@@ -376,6 +376,7 @@ class Tab(Phone):
             if frame.epoch in (0, epoch):
                 self._meeting_since = None
                 return False
+            self._met = frame.epoch
             if self._meeting_since is None:
                 self._meeting_since = self._now()
                 self.room.world.counts["bridge of another epoch met"] += 1
@@ -447,6 +448,11 @@ class CutOffHall(Hall):
         self.world.say("the cut heals")
         for page in self.pages:
             cast(Tab, page).moved(True)
+
+    def _is_well(self) -> bool:
+        """See :class:`~ftweb.simulation.apart.Hall`. Nobody goes on apart any more, either."""
+        known = {tab.node.replica.epoch for tab in self.tabs() if tab.node}
+        return known <= {0, self.home.node.replica.epoch} and super()._is_well()
 
     def heal(self) -> None:
         """See :class:`~ftweb.simulation.apart.Hall`."""

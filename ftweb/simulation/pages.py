@@ -86,8 +86,8 @@ class Page:
         self.socket: Socket | None = None
         self.node: Node | None = None
         self._announced = False
-        self._claimed: tuple[int, frames.Leads | None, frames.Left | None] = (0, None, None)
-        """What the bridge was told: the node's epoch, its leading, the epoch that it has left."""
+        self._claimed: tuple[int, frames.Leads | None, list[frames.Left]] = (0, None, [])
+        """What the bridge was told: the node's epoch, its leading, the epochs that it has left."""
         self._refusal: frames.Failure | None = None
         self._attempt = 0
         self._requests: dict[int, Request] = {}
@@ -140,9 +140,9 @@ class Page:
         self.visible = visible
         self._update()
 
-    def _claim(self) -> tuple[int, frames.Leads | None, frames.Left | None]:
+    def _claim(self) -> tuple[int, frames.Leads | None, list[frames.Left]]:
         if self.node is None:
-            return 0, None, None
+            return 0, None, []
         replica = self.node.replica
         epoch, leads = replica.epoch, None
         if replica.status.role is Role.LEADER:
@@ -185,7 +185,8 @@ class Page:
         """The node ends now, and tells how far it was."""
         if self.node is None or not self._announced:
             return
-        left = self.node.replica.position()
+        replica = self.node.replica
+        left = [*replica.left, replica.position()]
         self._say(frames.NodeDown(node_id=self.node_id, reason="leaving", left=left))
 
     # --- the socket -------------------------------------------------------------------------
@@ -361,7 +362,7 @@ class Page:
         return self.process.alive and self.node is not None and self.node.replica.status.hosting
 
 
-def _brief(claim: tuple[int, frames.Leads | None, frames.Left | None]) -> tuple[object, ...]:
+def _brief(claim: tuple[int, frames.Leads | None, list[frames.Left]]) -> tuple[object, ...]:
     """Of a history only that it is another one: its end moves with every entry."""
     epoch, leads, left = claim
     return epoch, leads and (leads.epoch, leads.term), left

@@ -5,13 +5,14 @@
  *    bridge says: what was acknowledged would be lost. The host sees it all the time; the others may
  *    be about to elect the next one.
  * 2. Such a bridge learns our history from `node_up`, and comes over. It is given MEET_MS; until
- *    then nothing that it says of its own history counts here. If it stays, which it does only for
- *    a history of other bridges, we turn back, and ask again after SHUN_MS.
+ *    then nothing that it says of its own history counts here. If it stays, the host
+ *    comes over, and what was acknowledged here is run again there: its node is asked for it, or hands
+ *    it in and ends (nodes.ts).
  */
 
 import type { Clock } from "./clock";
 import type { Payload } from "./connection";
-import { HOLD_MS, MEET_MS, SHUN_MS } from "./timing";
+import { HOLD_MS, MEET_MS } from "./timing";
 
 /** What is used of our node (nodes.ts). */
 export interface Node {
@@ -22,8 +23,7 @@ export interface Node {
 
 export class Apart {
   private seen = { epoch: 0, at: -Infinity };
-  private meetingSince: number | undefined;
-  private shunnedUntil = 0;
+  private meeting: { readonly epoch: number; readonly since: number } | undefined;
 
   constructor(
     private readonly clock: Clock,
@@ -48,31 +48,25 @@ export class Apart {
       this.over();
       return false;
     }
-    if (!("epoch" in frame)) return frame.type !== "signal" && this.meetingSince !== undefined;
+    if (!("epoch" in frame)) return frame.type !== "signal" && this.meeting !== undefined;
     if (frame.epoch === 0 || frame.epoch === this.node.epoch) {
       this.over();
       return false;
     }
-    this.meetingSince ??= this.clock.now();
+    this.meeting = { epoch: frame.epoch, since: this.meeting?.since ?? this.clock.now() };
     return true;
   }
 
   /** We are in one history, or not at that bridge any more. */
   over(): void {
-    this.meetingSince = undefined;
+    this.meeting = undefined;
   }
 
-  /** The bridge does not come over: whether it was asked for long enough. To be asked often. */
-  givesUp(): boolean {
-    const { meetingSince } = this;
-    if (meetingSince === undefined || this.clock.now() - meetingSince < MEET_MS) return false;
+  /** The history to come over to: the bridge's, if it was asked for long enough. To be asked often. */
+  givesUp(): number | undefined {
+    const { meeting } = this;
+    if (meeting === undefined || this.clock.now() - meeting.since < MEET_MS) return undefined;
     this.over();
-    this.shunnedUntil = this.clock.now() + SHUN_MS;
-    return true;
-  }
-
-  /** Bridges are not looked for: rule 2. */
-  get shuns(): boolean {
-    return this.clock.now() < this.shunnedUntil;
+    return meeting.epoch;
   }
 }

@@ -96,10 +96,9 @@ export class Bridgeless {
 
   /** Rule 2; asked now and then. */
   lookForBridge(): void {
-    const { apart, bridges, link, known } = this.around;
+    const { bridges, link, known } = this.around;
     const { via, status } = known();
     if (!link.connected || !isTab(via) || this.seeker.dialing) return;
-    if (apart.shuns) return;
     if (via === OWN_TAB || (status?.bridges.length ?? 0) > 0) this.seeker.dial(bridges.origins);
   }
 
@@ -110,19 +109,16 @@ export class Bridgeless {
     return !isTab(via) && !heard && apart.isForeign(frame);
   }
 
-  /** Whoever is without a bridge says so, and a bridge that stays apart is left; asked often. */
+  /** Whoever is without a bridge says so, and comes over to one that stays apart; asked often. */
   stayTogether(): void {
-    const { apart, joining, known, link, node } = this.around;
+    const { apart, known, node } = this.around;
     const { via, heard, status } = known();
     if (isTab(via)) {
       if (node.livesOn || (heard && status?.quorum === true)) apart.goesOn();
     } else if (heard && status !== undefined && !apart.holds) {
       this.follow(status.epoch);
     }
-    const { target } = joining;
-    if (!apart.givesUp() || target === undefined) return;
-    this.seeker.stop();
-    link.adopt(target.open(), target);
+    this.follow(apart.givesUp() ?? 0);
   }
 
   /** The bridge's history is ours; what was not listened to while we held counts now. */

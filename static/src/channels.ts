@@ -149,6 +149,8 @@ export type NetToNode =
   | { readonly kind: "bridge"; readonly httpUrl: string }
   | { readonly kind: "visible"; readonly visible: boolean }
   | { readonly kind: "stop" }
+  /** Its epoch has been replaced: end, and hand in what only it may know. */
+  | { readonly kind: "over" }
   /** Whether there is a link to a bridge now. */
   | { readonly kind: "linked"; readonly bridge: boolean }
   /** Tabs that join here (joining.ts). */
@@ -175,8 +177,8 @@ const NodeStatus = v.object({
   successors: v.optional(v.array(v.string()), []),
   hosting: v.boolean(),
   quorum: v.optional(v.boolean(), false),
-  /** Where the node left the epoch in which it was before. */
-  left: v.optional(v.nullable(Left), null),
+  /** Where the node left the epochs in which it was before, the latest last. */
+  left: v.optional(v.array(Left), []),
   /** Of a leader: a summary of its lineage, which only bridges look into. */
   history: v.optional(v.unknown()),
 });
@@ -194,6 +196,8 @@ export const NodeToNet = v.variant("kind", [
     serial: count,
   }),
   v.object({ kind: v.literal("end") }),
+  /** It has ended, and what it had to hand in was in the frames before. */
+  v.object({ kind: v.literal("handed_in") }),
   v.object({ kind: v.literal("wire_out"), links: v.array(v.string()), text: v.string() }),
   v.object({ kind: v.literal("wire_close"), link: v.string(), code: count }),
   v.object({ kind: v.literal("failed"), stage: v.string(), message: v.string() }),

@@ -194,7 +194,7 @@ export interface NodeDown {
   readonly node_id: string;
   readonly reason: "leaving" | "stuck" | "crashed";
   readonly request?: RequestId;
-  readonly left?: Left;
+  readonly left?: readonly Left[];
 }
 
 /** A node's own word that it leads. */
@@ -226,7 +226,7 @@ export type Sent =
       readonly visible: boolean;
       readonly epoch?: number;
       readonly leads?: Leads;
-      readonly left?: Left;
+      readonly left?: readonly Left[];
     }
   | NodeDown
   | {
@@ -260,6 +260,11 @@ const NODE_TYPES: ReadonlySet<unknown> = new Set([
   "enter",
   "recall",
 ]);
+
+/** What a node hands in when it ends; Python puts the type first. */
+export function isHandedIn(text: string): boolean {
+  return text.startsWith('{"type":"recalled"');
+}
 
 /** A frame that was only routed: its addressee checks it. */
 export interface ForNode {

@@ -11,7 +11,8 @@
  *    Hanging handlers do not count: one bad request per tab would leave nobody to host. Later
  *    loads of the page are spared as well (`gaveUp`, crashes.ts), unless the app is to blame.
  * 5. The bridge may say that the node's epoch is over: another history has taken its place, and a
- *    node id is never used in two. A new worker then starts at once; nothing has gone wrong.
+ *    node id is never used in two. A new worker then starts at once; nothing has gone wrong. What
+ *    only the old one may know it hands in first, to the bridge that is there or the next one.
  * 6. Another bundle or another server after a reconnect: the worker is replaced.
  */
 
@@ -19,10 +20,19 @@ import * as v from "valibot";
 
 import { NodeToNet, type HttpAccess, type NetToNode, type NodeStatus } from "./channels";
 import { nothing, type Cancel, type Clock } from "./clock";
-import type { Failure, Leads, Left, NodeDown, RequestId, Sent, Welcome } from "./frames";
+import {
+  isHandedIn,
+  type Failure,
+  type Leads,
+  type Left,
+  type NodeDown,
+  type RequestId,
+  type Sent,
+  type Welcome,
+} from "./frames";
 import { PING } from "./ping";
 import { isTab } from "./targets";
-import { CRASHES, CRASHES_MS, REBOOT_BASE_MS, REBOOT_CAP_MS } from "./timing";
+import { CRASHES, CRASHES_MS, HAND_IN_MS, REBOOT_BASE_MS, REBOOT_CAP_MS } from "./timing";
 import { Pulse, Watchdog } from "./watchdog";
 
 /** What is used of a Worker. */
@@ -67,7 +77,10 @@ export class NodeKeeper {
   /** There is a bridge, so a worker's files can be had. */
   private loads = false;
   private visible = true;
-  private untold: NodeDown[] = [];
+  /** What a bridge has to be told of nodes that have ended. */
+  private untold: (NodeDown | string)[] = [];
+  /** What a node that ends has handed in so far: all of it goes to one bridge. */
+  private handing: string[] | undefined;
   /** Ends in a row, and since when the present worker is up. */
   private ends = 0;
   private upSince = Infinity;
@@ -130,7 +143,8 @@ export class NodeKeeper {
     if (before !== undefined && this.worker !== undefined) {
       if (before.guid !== welcome.guid || before.bundle !== welcome.bundle) this.end();
     }
-    for (const down of this.untold.splice(0)) this.events.send(down);
+    if (before !== undefined && before.guid !== welcome.guid) this.untold = [];
+    this.tellAll();
     this.announce("node_up");
     if (this.worker !== undefined) this.post({ kind: "bridge", httpUrl: this.httpUrl() });
     this.boot();
@@ -175,10 +189,29 @@ export class NodeKeeper {
   /** Its epoch is over: rule 5. */
   renew(): void {
     // One that still boots has not been anywhere.
-    if (this.nodeId === undefined) return;
+    if (this.nodeId === undefined || this.handing !== undefined) return;
+    this.handing = [];
+    this.post({ kind: "over" });
+    this.waiting();
+    this.waiting = this.clock.after(HAND_IN_MS, () => this.renewed());
+  }
+
+  private renewed(): void {
+    if (this.handing === undefined) return;
+    this.waiting();
+    this.untold.push(...this.handing);
+    if (this.connected) this.tellAll();
     this.tell("leaving");
     this.end();
     this.boot();
+  }
+
+  /** Only bridges want to know. */
+  private tellAll(): void {
+    for (const one of this.loads ? this.untold.splice(0) : []) {
+      if (typeof one === "string") this.events.sendText(one);
+      else this.events.send(one);
+    }
   }
 
   private boot(): void {
@@ -233,7 +266,11 @@ export class NodeKeeper {
     const message = result.output;
     switch (message.kind) {
       case "frame":
-        this.events.sendText(message.text);
+        if (this.handing !== undefined && isHandedIn(message.text)) this.handing.push(message.text);
+        else this.events.sendText(message.text);
+        break;
+      case "handed_in":
+        this.renewed();
         break;
       case "begin":
         this.watchdog.begin(
@@ -310,13 +347,13 @@ export class NodeKeeper {
   private tell(reason: NodeDown["reason"], request?: RequestId): void {
     if (this.nodeId === undefined) return;
     const node_id = this.nodeId;
-    const { position } = this;
+    const left = [...(this.status?.left ?? []), ...(this.position ? [this.position] : [])];
     const down: NodeDown = {
       type: "node_down",
       node_id,
       reason,
       ...(request === undefined ? {} : { request }),
-      ...(position === undefined ? {} : { left: position }),
+      ...(left.length > 0 ? { left } : {}),
     };
     if (this.connected) this.events.send(down);
     else this.untold.push(down);
@@ -331,6 +368,7 @@ export class NodeKeeper {
     this.nodeId = undefined;
     this.status = undefined;
     this.position = undefined;
+    this.handing = undefined;
     if (worker === undefined) return;
     worker.onmessage = worker.onerror = null;
     worker.terminate();
@@ -344,13 +382,13 @@ export class NodeKeeper {
     this.events.send({ type, node_id: this.nodeId, visible: this.visible, ...claim });
   }
 
-  /** Its epoch, whether it leads there, and which one it has left. */
-  private claim(): { readonly epoch?: number; readonly leads?: Leads; readonly left?: Left } {
-    const { role, epoch = 0, term = 0, history, left } = this.status ?? {};
+  /** Its epoch, whether it leads there, and which ones it has left. */
+  private claim(): { readonly epoch?: number; readonly leads?: Leads; readonly left?: Left[] } {
+    const { role, epoch = 0, term = 0, history, left = [] } = this.status ?? {};
     return {
       ...(epoch > 0 ? { epoch } : {}),
       ...(role === "leader" ? { leads: { epoch, term, ...(history ? { history } : {}) } } : {}),
-      ...(left ? { left } : {}),
+      ...(left.length > 0 ? { left } : {}),
     };
   }
 }

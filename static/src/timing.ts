@@ -85,8 +85,8 @@ export const NO_BRIDGE_MS = 500;
 /** A bridge with another history comes over within this, if it does: it is told, judges, and says so. */
 export const MEET_MS = 3_000;
 
-/** One that did not is asked again after this: it waits for another bridge. */
-export const SHUN_MS = 15_000;
+/** A node that ends has so long to hand in what it knows: a few milliseconds, unless it hangs. */
+export const HAND_IN_MS = 2_000;
 
 /** How long a member does not follow another history once its group was seen to go on without a
  * bridge: an election without one takes two or three seconds, also when a laptop vanishes. */

@@ -5,7 +5,7 @@ import { test } from "node:test";
 
 import { Apart } from "../src/apart";
 import type { Payload } from "../src/connection";
-import { HOLD_MS, MEET_MS, SHUN_MS } from "../src/timing";
+import { HOLD_MS, MEET_MS } from "../src/timing";
 import { STATUS } from "./support/bridge";
 import { ManualClock } from "./support/clock";
 
@@ -56,12 +56,11 @@ test("nothing counts that a bridge says of another history, until it comes over"
   assert.ok(!apart.isForeign(OFFER), "channels have to do with no history");
   assert.ok(apart.isForeign(status(7)));
   clock.pass(MEET_MS - 1);
-  assert.ok(!apart.givesUp());
+  assert.equal(apart.givesUp(), undefined);
   assert.ok(!apart.isForeign(status(5)), "it has come over");
   assert.ok(!apart.isForeign(MESSAGE));
   clock.pass(MEET_MS);
-  assert.ok(!apart.givesUp());
-  assert.ok(!apart.shuns);
+  assert.equal(apart.givesUp(), undefined);
 });
 
 test("a bridge that has no history yet is none of another", () => {
@@ -70,16 +69,13 @@ test("a bridge that has no history yet is none of another", () => {
   assert.ok(!apart.isForeign(status(0)));
 });
 
-test("a bridge that stays in its own history is left, and shunned for a while", () => {
+test("a bridge that stays in its own history is followed in the end", () => {
   const { clock, apart } = made();
   apart.goesOn();
   apart.isForeign(status(7));
   clock.pass(MEET_MS);
-  assert.ok(apart.givesUp());
-  assert.ok(!apart.givesUp(), "once");
-  assert.ok(apart.shuns);
-  clock.pass(SHUN_MS);
-  assert.ok(!apart.shuns);
+  assert.equal(apart.givesUp(), 7);
+  assert.equal(apart.givesUp(), undefined, "once");
 });
 
 test("whoever hosts nothing takes a bridge's word", () => {

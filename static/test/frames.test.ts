@@ -132,13 +132,13 @@ const sent: Readonly<Record<string, Sent>> = {
     node_id: NODE,
     visible: true,
     epoch: 2097153,
-    left: LEFT,
+    left: [LEFT],
   },
   "node_down, with what it had": {
     type: "node_down",
     node_id: NODE,
     reason: "leaving",
-    left: LEFT,
+    left: [LEFT],
   },
   "node_down, leaving": { type: "node_down", node_id: NODE, reason: "leaving" },
   "node_down, stuck": {

@@ -10,6 +10,7 @@ import { PING } from "../src/ping";
 import {
   CRASHES,
   CRASHES_MS,
+  HAND_IN_MS,
   PULSE_LIMIT_MS,
   PULSE_MS,
   REBOOT_BASE_MS,
@@ -451,6 +452,9 @@ test("its epoch is over: another node at once, and no crash", () => {
   for (let count = 0; count < CRASHES; count += 1) {
     const before = last();
     keeper.renew();
+    keeper.renew();
+    assert.deepEqual(before.heard.slice(-1), [{ kind: "over" }], "told once");
+    before.say({ kind: "handed_in" });
     assert.ok(before.terminated);
     keeper.renew();
     assert.equal(workers.length, count + 2, "one that still boots has not been anywhere");
@@ -461,6 +465,44 @@ test("its epoch is over: another node at once, and no crash", () => {
     { type: "node_down", node_id: "n1", reason: "leaving" },
     { type: "node_up", node_id: "renewed0", visible: true },
   ]);
+});
+
+const PIECE = '{"type":"recalled","epoch":2,"items":[],"last":true}';
+const RAFT = '{"type":"raft"}';
+
+test("what only it knows is handed in as a whole before it ends", () => {
+  const { keeper, sent, last } = up();
+  const before = last();
+  keeper.renew();
+  before.say({ kind: "frame", text: PIECE });
+  before.say({ kind: "frame", text: RAFT });
+  assert.deepEqual(sent, [RAFT]);
+  before.say({ kind: "handed_in" });
+  const down: Sent = { type: "node_down", node_id: "n1", reason: "leaving" };
+  assert.deepEqual(sent, [RAFT, PIECE, down]);
+});
+
+test("without a bridge it is kept for the next one of that server", () => {
+  for (const guid of ["another", WELCOME.guid]) {
+    const { keeper, sent, last } = up();
+    keeper.disconnect();
+    keeper.renew();
+    last().say({ kind: "frame", text: PIECE });
+    last().say({ kind: "handed_in" });
+    keeper.connect(WELCOME, "tab somebody");
+    assert.ok(!sent.includes(PIECE), "a tab has no use for it");
+    keeper.connect({ ...WELCOME, guid });
+    assert.equal(sent.includes(PIECE), guid === WELCOME.guid);
+  }
+});
+
+test("a node that does not answer is not waited for", () => {
+  const { keeper, clock, last } = up();
+  const before = last();
+  keeper.renew();
+  clock.pass(HAND_IN_MS);
+  assert.ok(before.terminated);
+  assert.notEqual(last(), before);
 });
 
 test("how far its log goes is known when it ends, and the epoch that it left when it follows another", () => {
@@ -475,7 +517,7 @@ test("how far its log goes is known when it ends, and the epoch that it left whe
     successors: [],
     hosting: false,
     quorum: false,
-    left,
+    left: [left],
   };
   last().say(status);
   last().say(status);
@@ -483,8 +525,8 @@ test("how far its log goes is known when it ends, and the epoch that it left whe
   last().say({ kind: "position", left: position });
   keeper.leave();
   assert.deepEqual(sent, [
-    { type: "node_update", node_id: "n1", visible: true, epoch: 2, left },
-    { type: "node_down", node_id: "n1", reason: "leaving", left: position },
+    { type: "node_update", node_id: "n1", visible: true, epoch: 2, left: [left] },
+    { type: "node_down", node_id: "n1", reason: "leaving", left: [left, position] },
   ]);
 });
 
@@ -492,7 +534,7 @@ test("a leader tells of its history", () => {
   const { sent, last } = up();
   const history = { epoch: 3, lineage: [] };
   const status = { kind: "status", role: "leader", epoch: 3, term: 4, history } as const;
-  const rest = { leaderId: "n1", successors: ["n1"], hosting: true, quorum: true, left: null };
+  const rest = { leaderId: "n1", successors: ["n1"], hosting: true, quorum: true, left: [] };
   last().say({ ...status, ...rest });
   const leads = { epoch: 3, term: 4, history };
   assert.deepEqual(sent, [{ type: "node_update", node_id: "n1", visible: true, epoch: 3, leads }]);

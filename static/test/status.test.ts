@@ -224,7 +224,7 @@ test("the sentence tells who hosts, and what to expect", () => {
   const node = { kind: "status", role: "leader", epoch: 1, term: 3, leaderId: "n1" } as const;
   keeper.learn({
     nodeId: "n1",
-    node: { ...node, successors: [], hosting: true, quorum: true, left: null },
+    node: { ...node, successors: [], hosting: true, quorum: true, left: [] },
   });
   assert.match(last().text, /This tab hosts/);
   assert.equal(last().role, "leader");

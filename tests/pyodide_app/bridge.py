@@ -54,6 +54,9 @@ class Bridge:
         self.storage = storage
         self.effects: list[Effect] = []
         self.to_tab: Callable[[frames.Frame], None] = lambda _frame: None
+        self.deaf = False
+        """To what the tab sends."""
+        self.missed: list[str] = []
         self._changed = asyncio.Event()
 
     def join(self, node_id: str) -> None:
@@ -76,7 +79,11 @@ class Bridge:
 
     def receive(self, text: str) -> None:
         """Take a frame of the tab's."""
-        self.driver.receive(codec.decode(text))
+        if self.deaf:
+            self.missed.append(text)
+            self._changed.set()
+        else:
+            self.driver.receive(codec.decode(text))
 
     def forward(self, *, serial: int = 0, payload: object = None) -> frames.Forward:
         """A request of the one client, for the host of now."""

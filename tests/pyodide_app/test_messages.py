@@ -36,7 +36,7 @@ from tests.pyodide_app.bridge import WELCOME
                 "successors": ["ab"],
                 "hosting": True,
                 "quorum": False,
-                "left": None,
+                "left": [],
                 "history": None,
             },
         ),

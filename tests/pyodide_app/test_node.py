@@ -109,3 +109,31 @@ async def test_stop_gives_the_lead_away(tmp_path: Path, server: Server) -> None:
     async with together(bridge, server) as (node, _posts):
         node.receive(json.dumps({"kind": "stop"}))
         await bridge.until(lambda: not bridge.led_by(TAB))
+
+
+async def test_a_node_whose_epoch_is_over_hands_in_what_nobody_else_may_know(
+    tmp_path: Path, server: Server
+) -> None:
+    """Here a request that no other node has accepted yet."""
+    bridge = Bridge(tmp_path, state={"sum": 0})
+    async with together(bridge, server) as (node, posts):
+        node.receive(json.dumps({"kind": "frame", "text": codec.encode(bridge.forward())}))
+        await bridge.until(lambda: bridge.session is not None)
+        bridge.deaf = True
+        request = bridge.forward(serial=1, payload={"add": 2})
+        node.receive(json.dumps({"kind": "frame", "text": codec.encode(request)}))
+        await bridge.until(lambda: any('"add":2' in text for text in bridge.missed))
+        del posts[:]
+        node.receive(json.dumps({"kind": "over"}))
+        assert [post["kind"] for post in posts] == ["frame", "handed_in"]
+        piece = codec.decode(posts[0]["text"])
+        assert isinstance(piece, frames.Recalled)
+        assert piece.last
+        assert piece.left is not None
+        assert (piece.left.node, piece.left.epoch) == (TAB, bridge.driver.epoch)
+        (item,) = piece.items
+        assert (item["serial"], item["request"], item["reply"]["sum"]) == (1, {"add": 2}, 2)
+        bridge.deaf = False
+        node.receive(json.dumps({"kind": "frame", "text": codec.encode(request)}))
+        await bridge.until(lambda: not bridge.led_by(TAB))
+        assert not any(post["kind"] in ("frame", "begin") for post in posts[2:])

@@ -56,7 +56,7 @@ def bridge() -> Bridge:
 
 def test_a_log_that_went_further_is_asked_for(bridge: Bridge) -> None:
     phone, told = bridge.tab("phone")
-    bridge.recalling.note(phone, left("phone", index=42))
+    bridge.recalling.note(phone, [left("phone", index=42)])
     assert told.frames == [frames.Recall(epoch=7, term=3, index=40)]
     bridge.recalling.recalled(phone, answer(1, last=False))
     assert bridge.taken == [], "not before it is complete"
@@ -66,44 +66,51 @@ def test_a_log_that_went_further_is_asked_for(bridge: Bridge) -> None:
 
 def test_a_later_term_counts_more_than_a_higher_index(bridge: Bridge) -> None:
     phone, told = bridge.tab("phone")
-    bridge.recalling.note(phone, left("phone", term=4, index=38))
+    bridge.recalling.note(phone, [left("phone", term=4, index=38)])
     assert len(told.frames) == 1
 
 
 @pytest.mark.parametrize(
     "word",
     [
-        None,
         left("phone", index=40),
         left("phone", term=2, index=90),
-        left("phone", epoch=6, index=90),
         left("somebody else", index=90),
     ],
 )
-def test_who_has_nothing_more_is_not_asked(bridge: Bridge, word: frames.Left | None) -> None:
+def test_who_has_nothing_more_is_not_asked(bridge: Bridge, word: frames.Left) -> None:
     phone, told = bridge.tab("phone")
-    bridge.recalling.note(phone, word)
+    bridge.recalling.note(phone, [])
+    bridge.recalling.note(phone, [word])
     assert told.frames == []
+
+
+def test_who_was_in_a_branch_that_this_bridge_never_saw_is_asked_for_all_of_it(
+    bridge: Bridge,
+) -> None:
+    phone, told = bridge.tab("phone")
+    bridge.recalling.note(phone, [left("phone", index=50), left("phone", epoch=9, index=7)])
+    assert told.frames == [frames.Recall(epoch=9, term=0, index=0)], "of the last one only"
 
 
 def test_it_is_asked_once_and_again_when_it_comes_back(bridge: Bridge) -> None:
     phone, told = bridge.tab("phone")
     for _ in range(3):
-        bridge.recalling.note(phone, left("phone", index=42))
+        bridge.recalling.note(phone, [left("phone", index=42)])
     assert len(told.frames) == 1
-    bridge.recalling.gone("phone")
-    bridge.recalling.note(phone, left("phone", index=42))
-    assert len(told.frames) == 2
+    again, told = bridge.tab("phone")  # another socket
+    bridge.recalling.note(again, [left("phone", index=42)])
+    assert len(told.frames) == 1
 
 
 def test_what_was_brought_along_is_not_asked_for_again(bridge: Bridge) -> None:
     one, _ = bridge.tab("one")
     other, told = bridge.tab("other")
-    bridge.recalling.note(one, left("one", index=42))
+    bridge.recalling.note(one, [left("one", index=42)])
     bridge.recalling.recalled(one, answer(1, 2))
-    bridge.recalling.note(other, left("other", index=42))
+    bridge.recalling.note(other, [left("other", index=42)])
     assert told.frames == []
-    bridge.recalling.note(other, left("other", index=43))
+    bridge.recalling.note(other, [left("other", index=43)])
     assert len(told.frames) == 1
 
 
@@ -112,9 +119,9 @@ def test_others_are_asked_as_well_if_it_did_not_do(bridge: Bridge, case: str) ->
     one, _ = bridge.tab("one")
     other, told = bridge.tab("other")
     bridge.saves = case != "not saved"
-    bridge.recalling.note(one, left("one", index=42))
+    bridge.recalling.note(one, [left("one", index=42)])
     bridge.recalling.recalled(one, answer(1, 2, whole=case != "with a gap"))
-    bridge.recalling.note(other, left("other", index=42))
+    bridge.recalling.note(other, [left("other", index=42)])
     assert len(told.frames) == 1
 
 
@@ -122,11 +129,43 @@ def test_who_was_not_asked_may_not_answer(bridge: Bridge) -> None:
     phone, _ = bridge.tab("phone")
     with pytest.raises(FrameError):
         bridge.recalling.recalled(phone, answer(1))
-    bridge.recalling.note(phone, left("phone", index=42))
+    bridge.recalling.note(phone, [left("phone", index=42)])
     bridge.recalling.recalled(phone, answer(1))
     with pytest.raises(FrameError):
         bridge.recalling.recalled(phone, answer(2))
     assert bridge.taken == [1]
+
+
+def handed(left: frames.Left | None, *serials: int, last: bool = True) -> frames.Recalled:
+    items = [request(serial) for serial in serials]
+    return frames.Recalled(epoch=9, items=items, last=last, whole=True, left=left)
+
+
+def test_what_a_node_hands_in_when_it_ends_is_taken_unasked_and_once(bridge: Bridge) -> None:
+    one, _ = bridge.tab("one")
+    other, told = bridge.tab("other")
+    bridge.recalling.recalled(one, handed(left("one", epoch=9, index=7), 1, last=False))
+    bridge.recalling.recalled(one, handed(None, 2))
+    assert bridge.taken == [1, 2]
+    bridge.recalling.recalled(other, handed(left("other", epoch=9, index=7), 1, 2))
+    assert bridge.taken == [1, 2], "the same again"
+    bridge.recalling.note(other, [left("other", epoch=9, index=6)])
+    assert told.frames == [], "less than what is known"
+    bridge.recalling.recalled(other, handed(left("other", epoch=9, index=8), 1, 2, 3))
+    assert bridge.taken == [1, 2, 1, 2, 3]
+
+
+def test_it_may_come_over_the_socket_after(bridge: Bridge) -> None:
+    """There was no bridge when the node ended."""
+    phone, _ = bridge.tab("another node by now")
+    bridge.recalling.recalled(phone, handed(left("phone", epoch=9, index=7), 1))
+    assert bridge.taken == [1]
+
+
+def test_what_is_handed_in_is_of_one_epoch(bridge: Bridge) -> None:
+    phone, _ = bridge.tab("phone")
+    with pytest.raises(FrameError):
+        bridge.recalling.recalled(phone, handed(left("phone", epoch=8, index=7), 1))
 
 
 DEEP: Any = None
@@ -146,7 +185,7 @@ for _ in range(JSON_DEPTH + 1):
 )
 def test_what_is_no_request_is_refused(bridge: Bridge, items: list[Any]) -> None:
     phone, _ = bridge.tab("phone")
-    bridge.recalling.note(phone, left("phone", index=42))
+    bridge.recalling.note(phone, [left("phone", index=42)])
     with pytest.raises(FrameError):
         bridge.recalling.recalled(phone, frames.Recalled(epoch=7, items=items, last=True))
     assert bridge.taken == []
@@ -154,7 +193,7 @@ def test_what_is_no_request_is_refused(bridge: Bridge, items: list[Any]) -> None
 
 def test_more_than_a_journal_holds_is_refused(bridge: Bridge) -> None:
     phone, _ = bridge.tab("phone")
-    bridge.recalling.note(phone, left("phone", index=42))
+    bridge.recalling.note(phone, [left("phone", index=42)])
     for _ in range(10):
         bridge.recalling.recalled(phone, answer(*range(JOURNAL_REQUESTS // 10), last=False))
     with pytest.raises(FrameError, match="more than a journal"):
