@@ -19,7 +19,13 @@ Rules:
    one stagger of jitter: rank decides who asks first, the log who wins. After a reported loss
    the first asks at once.
 7. Nobody's vote is asked for only once: messages get lost, so whoever has not answered is asked
-   again every heartbeat until the campaign ends.
+   again every heartbeat until the campaign ends. A pre-vote is said to all again: it tells that
+   this node still seeks votes.
+8. Of several that seek votes at once the best goes first: the longest log, then rank. Who hears
+   its pre-vote grants that, and seeks none for two staggers more; but for no longer than an
+   election timeout in all, since it may hear nobody. Without this rule, where all that are left
+   are needed and notice a loss one after the other, two get the votes of one another in the same
+   moment, enter the same term, and all wait for an election timeout.
 """
 
 from __future__ import annotations
@@ -57,6 +63,7 @@ class Election:
         "_slack",
         "_state",
         "_unanswered",
+        "_way_given_since",
         "campaign",
         "deadline",
     )
@@ -71,6 +78,7 @@ class Election:
         self._renew_after = -math.inf
         self._slack: Milliseconds = 0.0
         self._unanswered: dict[NodeId, RequestVote] = {}
+        self._way_given_since: Milliseconds | None = None
         self.deadline: Milliseconds = 0.0
         """When to campaign, or to try again; infinite for a node that may not."""
         self.rearm()
@@ -112,6 +120,7 @@ class Election:
                 return  # rule 4; the lead is sought on
             self._lost_leader = None
         self.campaign = None
+        self._way_given_since = None
         state.role = state.standing()
         if state.leader_id != leader:
             state.leader_id = leader
@@ -155,6 +164,7 @@ class Election:
         self._lost_leader = None
         self._renew_after = -math.inf
         self._unanswered.clear()
+        self._way_given_since = None
 
     def holds_lease(self) -> bool:
         """Whether a leader was heard of within the election timeout (rule 3)."""
@@ -197,7 +207,7 @@ class Election:
         if campaign is None:
             return
         for voter in state.configuration.voters:
-            if voter not in campaign.votes:
+            if voter not in campaign.votes or (campaign.pre_vote and voter != state.node_id):
                 state.outbox.append(
                     RequestVote(
                         sender=state.node_id,
@@ -250,6 +260,8 @@ class Election:
         current = (message.last_log_term, message.last_log_index) >= (log.last_term, log.last_index)
         if message.pre_vote:
             granted = current and message.term > state.term
+            if granted and self._goes_first(message):
+                self._give_way()
         else:
             free = state.vote is None or state.vote == message.sender
             granted = current and message.term == state.term and free
@@ -265,3 +277,32 @@ class Election:
                 granted=granted,
             )
         )
+
+    def _goes_first(self, message: RequestVote) -> bool:
+        """Rule 8: whether that node is a better candidate than this one."""
+        state = self._state
+        if message.sender not in state.configuration.members:
+            return False
+        theirs = message.last_log_term, message.last_log_index
+        own = state.log.last_term, state.log.last_index
+        if theirs != own:
+            return theirs > own
+        return self._rank(message.sender) < self._rank(state.node_id)
+
+    def _rank(self, node: NodeId) -> tuple[int, NodeId]:
+        successors = self._state.configuration.successors
+        return (successors.index(node) if node in successors else len(successors)), node
+
+    def _give_way(self) -> None:
+        """Rule 8; not in the middle of an election that may be won."""
+        state = self._state
+        if not self.may_campaign() or (self.campaign is not None and not self.campaign.pre_vote):
+            return
+        if self._way_given_since is None:
+            self._way_given_since = state.now
+        if state.now - self._way_given_since >= state.election_timeout:
+            return
+        if self.campaign is not None:
+            self.campaign = None
+            state.role = state.standing()
+        self.deadline = state.now + (self.position() + 2 + state.jitter() / 2) * state.stagger

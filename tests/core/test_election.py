@@ -79,9 +79,12 @@ def test_who_may_not_campaign_only_forgets_the_leader(
     assert not election.holds_lease()
 
 
-def test_asks_again_who_has_not_answered(make: Callable[..., tuple[State, Election]]) -> None:
+@pytest.mark.parametrize(("pre_vote", "again"), [(False, {B, D}), (True, {B, C, D})])
+def test_asks_again_who_has_not_answered_and_of_pre_votes_all(
+    make: Callable[..., tuple[State, Election]], pre_vote: bool, again: set[NodeId]
+) -> None:
     state, election = make()
-    election.start(pre_vote=True)
+    election.start(pre_vote=pre_vote)
     campaign = election.campaign
     assert campaign is not None
     assert {message.to for message in state.outbox} == {B, C, D}
@@ -91,7 +94,58 @@ def test_asks_again_who_has_not_answered(make: Callable[..., tuple[State, Electi
     assert state.outbox == []  # not yet
     state.now = campaign.ask_again_at
     election.ask_again()
-    assert {message.to for message in state.outbox} == {B, D}
+    assert {message.to for message in state.outbox} == again
+
+
+def pre_vote(sender: NodeId, *, term: int = 2, last: int = 1) -> RequestVote:
+    return RequestVote(
+        sender=sender, to=A, term=term, last_log_index=last, last_log_term=1, pre_vote=True
+    )
+
+
+def test_gives_way_to_a_better_candidate_for_an_election_timeout_at_most(
+    make: Callable[..., tuple[State, Election]],
+) -> None:
+    state, election = make()
+    election.leader_lost()
+    began = state.now
+    while state.now - began < state.election_timeout:
+        election.start(pre_vote=True)
+        election.answer(pre_vote(B, last=2))
+        assert election.campaign is None
+        assert state.role is Role.FOLLOWER
+        assert state.now + 2 * state.stagger <= election.deadline <= state.now + 3 * state.stagger
+        state.now += 100.0
+    election.start(pre_vote=True)
+    election.answer(pre_vote(B, last=2))
+    assert election.campaign is not None, "it may hear nobody"
+    election.heard_leader(C, state.now)
+    election.leader_lost()
+    election.start(pre_vote=True)
+    election.answer(pre_vote(B, last=2))
+    assert election.campaign is None, "another time"
+
+
+@pytest.mark.parametrize(
+    "ask", [pre_vote(D), pre_vote(B, last=0), pre_vote(B, term=1), pre_vote(NodeId("stranger"))]
+)
+def test_gives_way_to_nobody_else(
+    make: Callable[..., tuple[State, Election]], ask: RequestVote
+) -> None:
+    """Not to who is later in succession, has less, is behind, or is no member."""
+    _, election = make()
+    election.start(pre_vote=True)
+    election.answer(ask)
+    assert election.campaign is not None
+
+
+def test_gives_no_way_in_the_middle_of_an_election(
+    make: Callable[..., tuple[State, Election]],
+) -> None:
+    _, election = make()
+    election.start(pre_vote=False)
+    election.answer(pre_vote(B, term=3, last=2))
+    assert election.campaign is not None
 
 
 def test_remembers_pre_votes_of_members_only(

@@ -7,8 +7,9 @@ import time
 
 import pytest
 
-from tests.e2e.classroom import APPS, PHONE, Device, classroom
+from tests.e2e.classroom import APPS, classroom
 from tests.e2e.ledger import voting
+from tests.lan.browsers import PHONE, Device
 
 
 @pytest.mark.asyncio
