@@ -17,6 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final, cast
 
+from ftweb import codec, frames
 from ftweb.app import Effect, Replied
 from ftweb.app.effects import Changed
 from ftweb.app.lineage import Lineage
@@ -141,15 +142,28 @@ class Phone(Page):
 
     seat: Seat
     _renewals = 0
+    _heard = False
+    """A status came over the present socket."""
 
     def go_to(self, station: Station) -> None:
         """Take another bridge."""
         self.seat.bridge = station
         self.change_network()
 
+    def _connect(self) -> None:
+        self._heard = False
+        super()._connect()
+
     def _take(self, socket: Any, text: str) -> None:
-        if socket is self.socket and '"epoch_over"' in text and self.node is not None:
-            self._renew()
+        if socket is self.socket and self.node is not None:
+            if '"epoch_over"' in text:
+                self._renew()
+            elif not self._heard and text.startswith('{"type":"status"'):
+                self._heard = True
+                status = codec.decode(text)
+                assert isinstance(status, frames.Status)
+                if 0 < status.epoch < self.node.replica.epoch:
+                    self._renew()  # it never hears of the bridge's history
         super()._take(socket, text)
 
     def _renew(self) -> None:

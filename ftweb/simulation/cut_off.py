@@ -137,7 +137,6 @@ class Tab(Phone):
     standing: Standing | None = None
     near = True
     """It is on the bridge's side of the present cut."""
-    _heard = False
     _seen = (0, float("-inf"))
     _meeting_since: float | None = None
     _met = 0
@@ -249,7 +248,6 @@ class Tab(Phone):
         else:
             self.seat.bridge = self.hall.home
         self.reach()
-        self._heard = False
         self._meeting_since = None
         super()._connect()
 

@@ -79,7 +79,7 @@ def test_who_may_not_campaign_only_forgets_the_leader(
     assert not election.holds_lease()
 
 
-@pytest.mark.parametrize(("pre_vote", "again"), [(False, {B, D}), (True, {B, C, D})])
+@pytest.mark.parametrize("pre_vote, again", [(False, {B, D}), (True, {B, C, D})])
 def test_asks_again_who_has_not_answered_and_of_pre_votes_all(
     make: Callable[..., tuple[State, Election]], pre_vote: bool, again: set[NodeId]
 ) -> None:
