@@ -156,7 +156,7 @@ async def _talk(socket: ClientConnection, receive: Receive, send: Send) -> None:
 
     reading = asyncio.get_running_loop().create_task(up())
     try:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, RuntimeError):  # it is gone, or broke a rule of ours
             await down()
     finally:
         reading.cancel()

@@ -5,14 +5,20 @@
 3. Messages are bounded by FRAME_BYTES like every other frame to a bridge, in both directions by the
    receiver's credit.
 4. If the host is behind another bridge it is passed on there (:mod:`ftweb.bridge.passing`).
+5. A client that goes before it was answered is told to the tab too, or an app that waits for
+   something else would never know.
+6. What a tab sends that is no WebSocket (a close code, a header) ends this one, as under uvicorn.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import MutableMapping
 from typing import Any, Final
+
+from websockets.exceptions import WebSocketException
 
 from ftweb.bridge.channels import LOST, Stream
 from ftweb.bridge.opening import Hosts, opening
@@ -23,12 +29,16 @@ from ftweb.flyweb import wire
 from ftweb.flyweb.wire import Kind
 from ftweb.limits import HTTP_HEAD_SECONDS, HTTP_HOST_SECONDS, HTTP_MESSAGE_BYTES
 
+_log = logging.getLogger(__name__)
+
 SERVICE_RESTART: Final = 1012
 TOO_BIG: Final = 1009
 ANOTHER_SECONDS: Final = 0.05
 """Pause before the next attempt, unless there is another host by then."""
 _CLIENT: Final = -1
 """Kind of what the reading side puts into the inbox when the client has gone."""
+_SILENT: Final = -2
+"""Kind of what stands for an answer that has not come in time."""
 
 
 async def serve_websocket(
@@ -45,6 +55,7 @@ async def serve_websocket(
     """
     if (await receive())["type"] != "websocket.connect":
         return
+    client = _Client(receive)
     give_up_at = asyncio.get_running_loop().time() + 2 * HTTP_HOST_SECONDS
     while True:
         channel = await channels.host(HTTP_HOST_SECONDS)
@@ -59,18 +70,73 @@ async def serve_websocket(
             await refuse(scope, receive, send, 503)
             return
         stream = channel.open(opening(scope, window=window), ended=True)
+        reading = asyncio.get_running_loop().create_task(client.read(stream))
         try:
             answer = await _answer(stream, channels)
             if answer is None:
                 continue  # it was not begun there
-            if answer is LOST or not await _accepted(answer, stream, scope, receive, send):
-                if answer is LOST:
-                    await refuse(scope, receive, send, 503)
-                return
-            await _talk(stream, receive, send)
+            if await _accepted(answer, stream, scope, receive, send):
+                client.accepted.set()
+                await _write(stream, send)
+            return
+        except OSError:  # the client has gone, which the reading side may not have come to
+            await _stopped(reading)
+            await client.leave(stream)
+            return
+        except (WebSocketException, RuntimeError, ValueError) as error:
+            # Also when the bridge itself has closed it meanwhile, since the client broke a rule.
+            _log.info("The app's end of the WebSocket %s is over: %s", scope["path"], error)
+            stream.send_part(Kind.RESET, wire.Reset(why="gone"))
             return
         finally:
+            await _stopped(reading)
             stream.end()
+
+
+async def _stopped(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+class _Client:
+    """What the client says, over as many hosts as it takes."""
+
+    def __init__(self, receive: Receive) -> None:
+        self.accepted = asyncio.Event()
+        self._receive = receive
+        self._held: MutableMapping[str, Any] | None = None
+        """Read, but told to no host that has accepted."""
+        self._told: Stream | None = None
+        """The host that knows that it has gone."""
+
+    async def read(self, stream: Stream) -> None:
+        """Pass on to a host what the client says once it is accepted, and its end at any time."""
+        while True:
+            if self._held is None:
+                self._held = await self._receive()
+            message = self._held
+            if message["type"] != "websocket.receive":
+                break
+            await self.accepted.wait()
+            await _forward(message, stream)
+            self._held = None
+        stream.inbox.put(wire.Frame(kind=_CLIENT, flags=0, stream=0, payload=b""))
+        self._tell(message, stream)
+
+    async def leave(self, stream: Stream) -> None:
+        """Tell a host at once that the client has gone, though it has not taken what came before.
+
+        Nothing else would tell it: an app that talks and does not listen would wait for credit.
+        """
+        while (message := self._held or await self._receive())["type"] == "websocket.receive":
+            self._held = None
+        self._tell(message, stream)
+
+    def _tell(self, message: MutableMapping[str, Any], stream: Stream) -> None:
+        if self._told is not stream:
+            self._told = stream
+            code, reason = int(message.get("code") or 1005), str(message.get("reason") or "")
+            stream.send_part(Kind.CLOSE, wire.Close(code=code, reason=reason))
 
 
 async def _answer(stream: Stream, channels: Hosts) -> wire.Frame | None:
@@ -79,7 +145,7 @@ async def _answer(stream: Stream, channels: Hosts) -> wire.Frame | None:
         async with asyncio.timeout(HTTP_HEAD_SECONDS):
             frame = await stream.inbox.get()
     except TimeoutError:
-        return wire.Frame(kind=_CLIENT, flags=0, stream=0, payload=b"")
+        return wire.Frame(kind=_SILENT, flags=0, stream=0, payload=b"")
     if frame.kind == Kind.RESET and wire.decode_part(frame, wire.Reset).why == "refused":
         await _another(channels)
         return None
@@ -113,15 +179,20 @@ async def _accepted(
         case Kind.HEAD:
             await _deny(wire.decode_part(answer, wire.Head), stream, send)
         case -1:  # see _CLIENT
+            pass
+        case -2:  # see _SILENT
             stream.send_part(Kind.RESET, wire.Reset(why="gone"))
             await refuse(scope, receive, send, 504)
+        case _ if answer is LOST:
+            await refuse(scope, receive, send, 503)
         case _:
             await refuse(scope, receive, send, 502)
     return False
 
 
 async def _deny(head: wire.Head, stream: Stream, send: Send) -> None:
-    """The app refuses with a response of its own."""
+    """The app refuses with a response of its own; with one that breaks off there is none, since
+    nobody should take a part for the whole."""
     await send(
         {
             "type": "websocket.http.response.start",
@@ -132,31 +203,12 @@ async def _deny(head: wire.Head, stream: Stream, send: Send) -> None:
     more = True
     while more:
         frame = await stream.inbox.get()
-        more = frame.kind == Kind.DATA and not frame.flags & wire.END
-        stream.took(len(frame.payload) if frame.kind == Kind.DATA else 0)
-        body = frame.payload if frame.kind == Kind.DATA else b""
+        if frame.kind != Kind.DATA:
+            return
+        more = not frame.flags & wire.END
+        stream.took(len(frame.payload))
+        body = frame.payload
         await send({"type": "websocket.http.response.body", "body": body, "more_body": more})
-
-
-async def _talk(stream: Stream, receive: Receive, send: Send) -> None:
-    """Pass on messages both ways until one side ends."""
-
-    async def read() -> None:
-        while (message := await receive())["type"] == "websocket.receive":
-            await _forward(message, stream)
-        close = wire.Close(
-            code=int(message.get("code") or 1005), reason=str(message.get("reason") or "")
-        )
-        stream.inbox.put(wire.Frame(kind=_CLIENT, flags=0, stream=0, payload=b""))
-        stream.send_part(Kind.CLOSE, close)
-
-    reading = asyncio.get_running_loop().create_task(read())
-    try:
-        with contextlib.suppress(OSError, ConnectionError):
-            await _write(stream, send)
-    finally:
-        reading.cancel()
-        await asyncio.gather(reading, return_exceptions=True)
 
 
 async def _forward(message: MutableMapping[str, Any], stream: Stream) -> None:
@@ -168,6 +220,7 @@ async def _forward(message: MutableMapping[str, Any], stream: Stream) -> None:
 
 
 async def _write(stream: Stream, send: Send) -> None:
+    """Pass on what the tab says until one side ends."""
     pieces = bytearray()
     while True:
         frame = await stream.inbox.get()

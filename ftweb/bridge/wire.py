@@ -25,6 +25,7 @@ import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.frames import Frame, Opcode
+from websockets.protocol import State
 
 from ftweb import codec, frames
 from ftweb.limits import (
@@ -118,7 +119,8 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
         if self.close_sent or self.transport.is_closing():
             return
         self.queue.put_nowait({"type": "websocket.disconnect", "code": code, "reason": reason})
-        self.conn.send_close(code, reason)
+        if self.conn.state is State.OPEN:  # else the peer's close came along, and has its answer
+            self.conn.send_close(code, reason)
         self._end()
 
     def _end(self) -> None:
@@ -138,7 +140,8 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
         close = self.conn.close_sent
         if self.close_sent or close is None:
             return
-        if close.code == 1009:
+        # On the app's own sockets ours is no message.
+        if close.code == 1009 and self.scope["path"].startswith("/ftweb/"):
             most = self.conn.max_message_size
             error = frames.Error(
                 code="too_large",
@@ -164,7 +167,7 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
             except UnicodeDecodeError:  # here, since uvicorn would log a traceback each time
                 self.frames = []
                 if not self.close_sent:
-                    self.conn.fail(1007, "invalid UTF-8")
+                    self.conn.fail(1007)
                     self.handle_parser_exception()
                 return
         super().send_receive_event_to_app()

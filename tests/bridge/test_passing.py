@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ import websockets
 from starlette.applications import Starlette
 from starlette.responses import JSONResponse
 from starlette.routing import WebSocketRoute
-from starlette.websockets import WebSocket
+from starlette.websockets import WebSocket, WebSocketDisconnect
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
@@ -46,6 +47,13 @@ class Talks:
             if message.get("text") == "much":
                 await socket.send_bytes(b"m" * 3_000_000)
                 continue
+            if message.get("text") == "on and on":
+                try:
+                    while True:
+                        await socket.send_text("and on" * 1000)
+                except WebSocketDisconnect as gone:
+                    self.ended.append((gone.code, "was talking"))
+                    return
             await socket.send({**message, "type": "websocket.send"})
 
     async def no(self, socket: WebSocket) -> None:
@@ -113,6 +121,29 @@ async def test_a_client_that_vanishes_is_gone_for_the_app(
     socket.transport.abort()
     await eventually(lambda: talks.ended)
     assert talks.ended == [(1005, "")]
+
+
+@pytest.mark.parametrize("behind", [0, 1])
+async def test_a_client_that_breaks_a_rule_while_the_app_talks(
+    host: Tab,
+    pair: tuple[Bridge, Bridge],
+    talks: Talks,
+    behind: int,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The bridge has closed it when the app's next message comes, and the app is told."""
+    async with opened(pair[behind]) as socket:
+        await socket.send("on and on")
+        for _ in range(3):
+            await socket.recv()
+        await socket.send(b"x" * 300_000)
+        with contextlib.suppress(websockets.ConnectionClosed):
+            while True:
+                await socket.recv()
+    assert socket.close_code == 1009
+    await eventually(lambda: talks.ended)
+    assert talks.ended[0][1] == "was talking"
+    assert "Traceback" not in caplog.text
 
 
 async def test_the_apps_close_reaches_the_client(host: Tab, pair: tuple[Bridge, Bridge]) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.frames import Close, Frame, Opcode
 
 from ftweb import codec, frames
 from ftweb.bridge import sockets as sockets_module
@@ -221,6 +222,20 @@ async def test_a_frame_in_endless_empty_fragments(bridge: Bridge) -> None:
         with contextlib.suppress(ConnectionClosed):
             await opened.send(fragments())
         assert (await outcome(opened))[1] == 1008
+
+
+@pytest.mark.usefixtures("bystander")
+async def test_too_many_fragments_and_a_close_at_once(
+    bridge: Bridge, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The close has its answer when the fragments are counted: there is no second one to send."""
+    async with raw(bridge) as opened:
+        parts = [Frame(Opcode.TEXT, b"x", fin=False)]
+        parts += [Frame(Opcode.CONT, b"", fin=False)] * 1100
+        parts += [Frame(Opcode.CONT, b""), Frame(Opcode.CLOSE, Close(1000, "").serialize())]
+        opened.transport.write(b"".join(part.serialize(mask=True) for part in parts))
+        assert (await outcome(opened))[1] in (1000, 1008)  # the latter if they came in two pieces
+    assert "Traceback" not in caplog.text
 
 
 async def test_the_largest_allowed_frame_is_read(bridge: Bridge) -> None:
