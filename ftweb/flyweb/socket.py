@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Any
+import re
+from typing import Any, Final
 
 from ftweb.flyweb import wire
 from ftweb.flyweb.exchange import ASGI, App, Message, Scope
@@ -17,6 +18,15 @@ from ftweb.flyweb.wire import Kind
 from ftweb.limits import HTTP_UPLOAD_WINDOW
 
 _log = logging.getLogger(__name__)
+
+
+REASON_BYTES: Final = 123
+"""What a close frame has room for (RFC 6455, section 5.5)."""
+
+_CLOSE_CODES: Final = frozenset({1000, 1001, 1002, 1003, *range(1007, 1015)})
+"""Those below 3000 that may be sent (RFC 6455, section 7.4, and the IANA's registry)."""
+
+_header_value = re.compile(rb"[\t\x20-\x7e\x80-\xff]*").fullmatch
 
 
 class ClientDisconnected(OSError):  # noqa: N818 - the name that servers give it
@@ -66,6 +76,8 @@ class WebSocketExchange:
         self._refusing = False
         """A response of the app's own is under way instead of an acceptance."""
         self._ended = False
+        self._ended_by_app = False
+        """It said its last word: whatever it says after that is its error, not the client's."""
 
     # --- from the bridge --------------------------------------------------------------------
 
@@ -144,18 +156,21 @@ class WebSocketExchange:
     async def send(self, message: Message) -> None:
         """ASGI's."""
         kind = message["type"]
-        if self._ended and not self._accepted:
+        if self._ended_by_app:
+            raise RuntimeError(
+                f"Unexpected ASGI message '{kind}', after sending 'websocket.close'."
+            )
+        if self._ended:
             raise ClientDisconnected
         if self._refusing:
             await self._refuse(message)
         elif not self._accepted:
             self._answer(message)
-        elif self._ended:
-            raise ClientDisconnected
         elif kind == "websocket.send":
             await self._send(message)
         elif kind == "websocket.close":
             code, reason = int(message.get("code", 1000)), str(message.get("reason") or "")
+            check_close(code, reason)
             self._close(code, reason)
         else:
             raise RuntimeError(
@@ -167,7 +182,10 @@ class WebSocketExchange:
         data = message.get("bytes")
         flags = wire.END
         if data is None:
-            data = str(message.get("text") or "").encode()
+            text = message.get("text")
+            if text is None:
+                return  # nothing, and not an empty text
+            data = str(text).encode()
             flags |= wire.TEXT
         await self._sender.send_data(self._stream, data, self._credit, flags)
         if self._ended:
@@ -177,14 +195,20 @@ class WebSocketExchange:
         headers = [(bytes(name), bytes(value)) for name, value in message.get("headers", ())]
         match message["type"]:
             case "websocket.accept":
+                for name, value in headers:
+                    if not _header_value(value):
+                        raise ValueError(f"The header {name!r} cannot have the value {value!r}.")
                 self._accepted = True
                 accept = wire.Accept(subprotocol=message.get("subprotocol"), headers=headers)
                 self._sender.send(wire.encode_part(Kind.ACCEPT, self._stream, accept), now=True)
             case "websocket.close":
                 self._close(1006, "")
             case "websocket.http.response.start":
+                status = int(message["status"])
+                if not 100 <= status < 600:
+                    raise RuntimeError(f"Invalid HTTP status code '{status}' in response.")
                 self._refusing = True
-                head = wire.Head(status=int(message["status"]), headers=headers)
+                head = wire.Head(status=status, headers=headers)
                 self._sender.send(wire.encode_part(Kind.HEAD, self._stream, head))
             case kind:
                 raise RuntimeError(
@@ -202,9 +226,23 @@ class WebSocketExchange:
             self._stream, message.get("body", b""), self._credit, 0 if more else wire.END
         )
         if not more:
+            self._ended_by_app = True
             self._end(1006, "")
 
     def _close(self, code: int, reason: str) -> None:
         close = wire.Close(code=code, reason=reason)
         self._sender.send(wire.encode_part(Kind.CLOSE, self._stream, close), now=True)
+        self._ended_by_app = True
         self._end(code, reason)
+
+
+def check_close(code: int, reason: str) -> None:
+    """See that a close frame can be made of these, here, where the app still hears of it.
+
+    Raises:
+        ValueError: it cannot.
+    """
+    if code not in _CLOSE_CODES and not 3000 <= code < 5000:
+        raise ValueError(f"A WebSocket cannot be closed with the code {code}.")
+    if len(reason.encode()) > REASON_BYTES:
+        raise ValueError(f"The reason of a close has more than {REASON_BYTES} bytes.")
