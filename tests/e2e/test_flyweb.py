@@ -17,7 +17,9 @@ import uvicorn
 
 from tests.e2e.classroom import Classroom, Tab, until
 from tests.e2e.classroom import classroom as make_classroom
+from tests.flyweb.conversations import CONVERSATIONS, differences
 from tests.flyweb.table import CASES, DIFFERENT, GUARDED, Case, ask, comparable
+from tests.flyweb.talking import Conversation, talk
 from tests.lan.lan import Host
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -141,6 +143,28 @@ async def test_the_whole_table_through_pyodide(classroom: Classroom, direct: int
             wrong.append(f"{case[0]}:\n   direct {left!r:.700}\n   tab    {right!r:.700}")
 
     await asyncio.gather(*(compare(case) for case in CASES))
+    assert not wrong, "\n".join(["", *wrong])
+
+
+async def test_every_conversation_through_pyodide(classroom: Classroom, direct: int) -> None:
+    bridge = classroom.bridge
+    other = outsider(classroom)
+    gate = asyncio.Semaphore(8)
+    wrong: list[str] = []
+
+    async def connect() -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        made = await asyncio.to_thread(other.connect, bridge.host.address, bridge.port)
+        return await asyncio.open_connection(sock=made)
+
+    async def compare(one: Conversation) -> None:
+        async with gate:
+            expected = await talk("127.0.0.1", direct, one)
+            got = await talk(bridge.host.address, bridge.port, one, connect=connect)
+        there = [f"127.0.0.1:{direct}", "127.0.0.1"]
+        here = [f"{bridge.host.address}:{bridge.port}", other.address]
+        wrong.extend(differences(one, expected, got, (there, here)))
+
+    await asyncio.gather(*(compare(one) for one in CONVERSATIONS))
     assert not wrong, "\n".join(["", *wrong])
 
 

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from itertools import count
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from starlette.applications import Starlette
 from starlette.background import BackgroundTask
@@ -53,6 +54,7 @@ def shown(scope: Any) -> dict[str, Any]:
             value = value.decode("latin-1")
         text[key] = value
     text["client"] = scope["client"][0]
+    text["server"] = "{}:{}".format(*scope["server"])
     text["extensions"] = sorted(scope.get("extensions", ()))
     return text
 
@@ -278,6 +280,123 @@ async def fails(socket: WebSocket) -> None:
     raise RuntimeError("on purpose")
 
 
+class Part:
+    """An application's part in a WebSocket conversation, as the query string has it.
+
+    It is a list of lines, each a verb and what belongs to it. ``log`` has what came back: messages,
+    and whether ``send`` raised (ASGI promises an OSError when the client has gone).
+    """
+
+    def __init__(self, scope: Any, receive: Any, send: Any) -> None:
+        self._scope = scope
+        self._receive = receive
+        self._send = send
+        self.log: list[list[Any]] = []
+
+    async def play(self) -> None:
+        for verb, *words in json.loads(unquote(self._scope["query_string"].decode())):
+            await getattr(self, verb)(*words)
+
+    async def receive(self) -> Any:
+        message = await self._receive()
+        match message["type"]:
+            case "websocket.receive" if message.get("text") is not None:
+                self.log.append(["text", *brief(message["text"])])
+            case "websocket.receive":
+                self.log.append(["bytes", *brief(message["bytes"].decode("latin-1"))])
+            case "websocket.disconnect":
+                reason = message.get("reason") or ""  # optional in ASGI
+                self.log.append(["disconnect", message["code"], reason])
+            case kind:
+                self.log.append([kind])
+        return message
+
+    async def message(self, message: Any) -> None:
+        try:
+            await self._send(message)
+        except BaseException as error:
+            self.log.append(["raised", "OSError" if isinstance(error, OSError) else "an error"])
+            raise
+
+    async def accept(self, subprotocol: str | None = None, *headers: list[str]) -> None:
+        told = {"subprotocol": subprotocol, "headers": encoded(headers)}
+        await self.message({"type": "websocket.accept", **told})
+
+    async def text(self, text: str, times: int = 1) -> None:
+        for _ in range(times):
+            await self.message({"type": "websocket.send", "text": text})
+
+    async def binary(self, text: str, times: int = 1) -> None:
+        data = text.encode("latin-1") * times
+        await self.message({"type": "websocket.send", "bytes": data})
+
+    async def count(self, to: int) -> None:
+        for number in range(to):
+            await self.text(f"server {number}")
+
+    async def echo(self, times: int = 1_000_000) -> None:
+        """So many messages, or to the disconnect."""
+        for _ in range(times):
+            message = await self.receive()
+            if message["type"] == "websocket.disconnect":
+                return
+            await self.message({**message, "type": "websocket.send"})
+
+    async def both(self, times: int) -> None:
+        await asyncio.gather(self.echo(times), self.count(times))
+
+    async def show(self) -> None:
+        await self.text(json.dumps(shown(self._scope)))
+
+    async def close(self, *words: Any) -> None:
+        told = dict(zip(("code", "reason"), words, strict=False))
+        await self.message({"type": "websocket.close", **told})
+
+    async def deny(self, status: int, headers: list[list[str]], *bodies: str | None) -> None:
+        """A None among the bodies is where it breaks off."""
+        start = {"status": status, "headers": encoded(headers)}
+        await self.message({"type": "websocket.http.response.start", **start})
+        for number, body in enumerate(bodies):
+            if body is None:
+                return
+            piece = {"body": body.encode(), "more_body": number + 1 < len(bodies)}
+            await self.message({"type": "websocket.http.response.body", **piece})
+
+    async def fail(self) -> None:
+        raise RuntimeError("on purpose")
+
+
+def brief(text: str) -> list[Any]:
+    """A text, or the length and hash of a long one."""
+    if len(text) <= 200:
+        return [text]
+    return [len(text), hashlib.sha256(text.encode()).hexdigest()[:16]]
+
+
+def encoded(headers: Any) -> list[tuple[bytes, bytes]]:
+    return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
+
+
+parts: dict[str, asyncio.Future[list[list[Any]]]] = {}
+"""By path: what the part there was told, once it has ended."""
+
+
+async def part(scope: Any, receive: Any, send: Any) -> None:
+    """On a WebSocket it plays; a GET waits for the end of that, and gives its log."""
+    future = parts.setdefault(scope["path"], asyncio.get_running_loop().create_future())
+    if scope["type"] == "http":
+        log = json.dumps(await asyncio.shield(future))
+        await answering(200, [], log.encode())(scope, receive, send)
+        return
+    playing = Part(scope, receive, send)
+    try:
+        await playing.receive()
+        await playing.play()
+    finally:
+        if not future.done():
+            future.set_result(playing.log)
+
+
 def _mount(path: str, app: Raw) -> Mount:
     return Mount(path, app=app)
 
@@ -333,7 +452,9 @@ app = Starlette(
         _mount("/raw/body-of-204", answering(204, [], b"body")),
         _mount("/raw/body-of-304", answering(304, [(b"etag", b'"x"')], b"")),
         _mount("/raw/chunked", answering(200, [(b"transfer-encoding", b"chunked")], b"a", b"b")),
+        _mount("/part", part),
         WebSocketRoute("/talk", talk),
+        WebSocketRoute("/talk/{rest:path}", talk),
         WebSocketRoute("/no", no),
         WebSocketRoute("/deny", deny),
         WebSocketRoute("/fails", fails),
