@@ -56,13 +56,13 @@ class Hearing:
         here = self._bridges
         if not here:
             return None
-        news = News(
-            joined=[bridge for bridge in here if bridge not in lineage.bridges],
-            heard=[b for b, replaying in here.items() if b in lineage.unheard and not replaying],
-            left=[leaver for leaver in self._leavers if lineage.wants(leaver)],
-        )
-        told = (epoch, term, news)
-        return None if news == News() or told == self._told else news
+        joined = [bridge for bridge in here if bridge not in lineage.bridges]
+        heard = [b for b, replaying in here.items() if b in lineage.unheard and not replaying]
+        left = [leaver for leaver in self._leavers if lineage.wants(leaver)]
+        if not (joined or heard or left):
+            return None  # as after nearly every turn
+        news = News(joined=joined, heard=heard, left=left)
+        return None if (epoch, term, news) == self._told else news
 
     def proposed(self, news: News, *, epoch: int, term: int) -> None:
         """It was."""

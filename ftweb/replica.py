@@ -35,7 +35,7 @@ from typing import Any, Protocol
 from ftweb import codec, frames
 from ftweb.app import Effect, Host, Machine, Server, commands
 from ftweb.core import Node, Settings
-from ftweb.core.types import Entry, EntryKind, NodeId, Role
+from ftweb.core.types import Entry, EntryKind, NodeId, Record, Role
 from ftweb.errors import FrameError, FtwebError, NotLeaderError
 from ftweb.hearing import Hearing
 from ftweb.limits import CONNECTIONS, LEFT_EPOCHS
@@ -52,8 +52,7 @@ WAITING_REQUESTS = 4 * CONNECTIONS
 """Requests that wait for the handlers; more are dropped, and repeated by their clients."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class NodeStatus:
+class NodeStatus(Record, frozen=True, kw_only=True):
     """What a node knows of itself and its cluster."""
 
     node_id: NodeId
@@ -428,6 +427,13 @@ class Replica:
         self._requests.clear()
         self._work()  # whoever waits looks again
 
+    @property
+    def can_serve(self) -> bool:
+        """Whether :meth:`serve_one` would find something to do."""
+        if self._host is None or self.node.transferring:
+            return False
+        return self._computed is not None or bool(self._requests)
+
     async def serve_one(self) -> bool:
         """Handle the next request that waits. One call at a time.
 
@@ -437,11 +443,9 @@ class Replica:
             False if there is nothing to serve now: ``work`` is called when that may change.
         """
         host = self._host
-        if host is None or self.node.transferring:
+        if host is None or not self.can_serve:
             return False
         if self._computed is None:
-            if not self._requests:
-                return False
             forward = self._requests.popleft()
             if (forward.epoch, forward.term) != (self.epoch, self.node.term):
                 return True  # meant for another host; its client repeats it

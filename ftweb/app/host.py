@@ -26,7 +26,6 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 from ftweb.app import commands, payload
@@ -36,7 +35,7 @@ from ftweb.app.recorder import Recorded
 from ftweb.app.server import Server, Source, handler_name
 from ftweb.app.sessions import ACKNOWLEDGED, EXPIRED, Kept, Standing
 from ftweb.app.transaction import CURRENT, Transaction
-from ftweb.core.types import Index, Json
+from ftweb.core.types import Index, Json, Record
 from ftweb.errors import CODES, FtwebError, LimitError, Refusal
 from ftweb.frames import Failure, Forward, Left
 from ftweb.limits import COMMAND_BYTES, HANDLER_SECONDS, ID_CHARS, STATE_BYTES
@@ -56,8 +55,7 @@ class _Failed(Exception):  # noqa: N818 - carries a failure through this module
         self.failure = Failure(code=code, message=message)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Pending:
+class _Pending(Record, frozen=True, kw_only=True):
     """A command that was handed out and not yet applied."""
 
     kind: str = "request"

@@ -18,19 +18,17 @@ Rules:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from ftweb.app import payload
-from ftweb.core.types import Json
+from ftweb.core.types import Json, Record
 from ftweb.errors import FtwebError, LimitError
 from ftweb.limits import CHANGE_BYTES
 
 type Container = dict[str, Json] | list[Json]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Mark:
+class Mark(Record, frozen=True, kw_only=True):
     """A point to roll back to."""
 
     operations: int
@@ -38,8 +36,7 @@ class Mark:
     fresh: int
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Recorded:
+class Recorded(Record, frozen=True, kw_only=True):
     """What one request did to the state."""
 
     operations: list[dict[str, Json]]

@@ -18,7 +18,9 @@ Rules:
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections import deque
+
+import msgspec
 
 from ftweb.core import configuration as configurations
 from ftweb.core.messages import TimeoutNow
@@ -59,9 +61,10 @@ class Leadership:
         """When the last one began that no change has followed yet."""
         self._present: set[NodeId] = set()
         """Who has answered it, when that was last looked at."""
-        self._considered: tuple[Situation, Configuration | None] | None = None
-        """The last situation and what upkeep wants in it: working that out is the dearest thing
-        that a leader does, and mostly the situation is the same as before."""
+        self._considered: deque[tuple[Situation, Configuration | None]] = deque(maxlen=2)
+        """The last situations and what upkeep wants in them: working that out is the dearest thing
+        that a leader does, and mostly the situation is the same as before. Two, since a roll call
+        looks at one of its own each time."""
 
     def next_deadline(self) -> Milliseconds:
         beat = self.replication.heartbeat_at
@@ -176,15 +179,22 @@ class Leadership:
             alive=frozenset(node for node in members if replication.is_answering(node)),
             settings=state.settings,
         )
-        if self._considered is None or self._considered[0] != situation:
-            self._considered = situation, next_configuration(situation)
-        new = self._considered[1]
+        new = self._consider(situation)
         if new is None:
             return
         if set(new.voters) == set(old.voters):
             self.change(new)
         else:
             self._stake(situation)
+
+    def _consider(self, situation: Situation) -> Configuration | None:
+        """What upkeep wants in it."""
+        for known, wanted in self._considered:
+            if known == situation:
+                return wanted
+        wanted = next_configuration(situation)
+        self._considered.append((situation, wanted))
+        return wanted
 
     def _stake(self, situation: Situation) -> None:
         """Rule 4."""
@@ -195,7 +205,8 @@ class Leadership:
         peers = self.replication.peers
         present = {node for node in peers if peers[node].answered_at >= self._roll_call}
         self._present = present
-        new = next_configuration(replace(situation, alive=present | {state.node_id}))
+        alive = frozenset(present | {state.node_id})
+        new = self._consider(msgspec.structs.replace(situation, alive=alive))
         if new is None:
             return
         if set(new.voters) != set(situation.configuration.voters):

@@ -13,12 +13,16 @@ Rules:
 
 from __future__ import annotations
 
-import json
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
+from typing import Final
+
+import msgspec
 
 from ftweb.core import configuration as configurations
 from ftweb.core.types import Configuration, Entry, EntryKind, Index, Json, Snapshot, Term
+
+_ENCODER: Final = msgspec.json.Encoder()
 
 ENTRY_OVERHEAD = 96
 """Bytes of an encoded entry besides its data: keys, braces and three small values."""
@@ -30,7 +34,7 @@ def data_size(data: Json) -> int:
     Raises:
         TypeError: the data is not JSON; the proposer's fault, before anything is appended.
     """
-    return ENTRY_OVERHEAD if data is None else ENTRY_OVERHEAD + len(json.dumps(data))
+    return ENTRY_OVERHEAD if data is None else ENTRY_OVERHEAD + len(_ENCODER.encode(data))
 
 
 def _term_of(entry: Entry) -> Term:
@@ -173,11 +177,11 @@ class Log:
 
     def take_unsaved(self) -> tuple[Entry, ...]:
         """Hands out what must be saved; from then on it counts as saved (rule 4)."""
-        first = self._unsaved
-        if first > self.last_index:
+        first, last = self._unsaved, self.offset + len(self._entries)
+        if first > last:
             return ()
-        self._unsaved = self.last_index + 1
-        return self.slice(first, self.last_index)
+        self._unsaved = last + 1
+        return self.slice(first, last)
 
     def compact(self, index: Index) -> None:
         """Forgets entries up to ``index``, which must be applied."""

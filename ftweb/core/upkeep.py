@@ -28,18 +28,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
 
 from ftweb.core import quorum
 from ftweb.core.presence import REMOTE_HIDDEN, rank_class
 from ftweb.core.settings import Settings
-from ftweb.core.types import Configuration, DeviceId, Milliseconds, NodeId, NodeKind, PeerInfo
+from ftweb.core.types import (
+    Configuration,
+    DeviceId,
+    Milliseconds,
+    NodeId,
+    NodeKind,
+    PeerInfo,
+    Record,
+)
 
 type Rank = tuple[int, bool, Milliseconds, Milliseconds, NodeId]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Situation:
+class Situation(Record, frozen=True, kw_only=True):
     """All that upkeep looks at."""
 
     configuration: Configuration

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from ftweb import frames
+from ftweb.core.types import Record
 from ftweb.limits import (
     FRAME_BYTES,
     HANDLER_SECONDS,
@@ -52,8 +53,7 @@ class Here:
     """When it started, in milliseconds since 1970."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Hosting:
+class Hosting(Record, frozen=True, kw_only=True):
     """Who hosts, as this bridge sees it."""
 
     epoch: int

@@ -204,7 +204,7 @@ class Node:
 
     def _serve(self) -> None:
         self._serve_planned = False
-        while self._serve_one():
+        while self.replica.can_serve and self._serve_one():
             pass
 
     def _serve_one(self) -> bool:

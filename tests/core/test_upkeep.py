@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -76,7 +76,7 @@ def run(start: Situation) -> tuple[Configuration, list[Configuration]]:
         assert new != start.configuration
         path.append(new)
         members = frozenset(new.members) - start.dead
-        start = dataclasses.replace(start, configuration=new, caught_up=members, alive=members)
+        start = msgspec.structs.replace(start, configuration=new, caught_up=members, alive=members)
     raise AssertionError(f"never done: {path[-3:]}")
 
 
@@ -170,7 +170,7 @@ class TestOrder:
     def test_nobody_is_removed_if_the_rest_would_have_no_majority(self) -> None:
         start = situation("b@L! t@L* p q r", "b t p x y", leader="t", dead="x y")
         alive = frozenset(map(NodeId, ("b", "t")))
-        new = next_configuration(dataclasses.replace(start, alive=alive))
+        new = next_configuration(msgspec.structs.replace(start, alive=alive))
         assert new is not None  # learners may come all the same
         assert new.voters == start.configuration.voters
 
@@ -193,7 +193,7 @@ class TestOrder:
         assert new is not None
         assert set(new.voters) == {"b", "t", "p", "r"}
         alive = start.alive - {NodeId("p")}
-        held = next_configuration(dataclasses.replace(start, alive=alive))
+        held = next_configuration(msgspec.structs.replace(start, alive=alive))
         assert held is None or set(held.voters) == set("btpqr")
 
     def test_does_not_shrink_while_somebody_is_catching_up(self) -> None:
@@ -215,7 +215,7 @@ class TestOrder:
     def test_nothing_to_do_is_nothing(self) -> None:
         final, _ = run(situation("b@L! t@L* p q r", "b"))
         start = situation("b@L! t@L* p q r", "b t p q r", leader="t")
-        assert next_configuration(dataclasses.replace(start, configuration=final)) is None
+        assert next_configuration(msgspec.structs.replace(start, configuration=final)) is None
 
     def test_incumbents_stay_among_equals(self) -> None:
         final, path = run(situation("o b@L! t@L* p q r", "b t p q r", leader="t"))
