@@ -282,7 +282,7 @@ class Sessions:
                     session.floor,
                     [list(hole) for hole in session.holes],
                     [
-                        [serial, kept.payload, _failure_json(kept.error)]
+                        [serial, kept.payload, kept.error and _failure_json(kept.error)]
                         for serial, kept in sorted(session.replies.items())
                     ],
                 ]
@@ -340,8 +340,9 @@ class Sessions:
             self._drop_oldest_of_heaviest()
 
     def _time_at(self, at: int) -> int:
-        gap = max(0, at - self.clock) if self.clock else 0
-        return self.time + min(gap, SESSION_GAP_SECONDS * 1000)
+        if at <= self.clock or not self.clock:
+            return self.time
+        return self.time + min(at - self.clock, SESSION_GAP_SECONDS * 1000)
 
     def _end(self, client_id: str) -> None:
         self._weight -= self._sessions.pop(client_id).weight
@@ -350,7 +351,7 @@ class Sessions:
         """What has no reply below the new floor was not run here, but for ``runs``, which is."""
         if floor <= session.floor:
             return
-        passed = sorted(serial for serial in session.replies if serial <= floor)
+        passed = [serial for serial in session.replies if serial <= floor]
         first = session.floor + 1
         for serial in sorted({*passed, runs, floor + 1}):
             if first <= serial <= floor + 1:
@@ -406,9 +407,9 @@ def _fill(session: _Session, serial: int) -> None:
 
 def _weight(kept: Kept) -> int:
     """Of ``[payload, error]``."""
-    error = kept.error
-    return payload.weight(kept.payload) + payload.weight(_failure_json(error)) + len("[,]")
+    error = len("null") if kept.error is None else payload.weight(_failure_json(kept.error))
+    return payload.weight(kept.payload) + error + len("[,]")
 
 
-def _failure_json(failure: Failure | None) -> dict[str, Json] | None:
-    return {"code": failure.code, "message": failure.message} if failure else None
+def _failure_json(failure: Failure) -> dict[str, Json]:
+    return {"code": failure.code, "message": failure.message}

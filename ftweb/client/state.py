@@ -88,8 +88,10 @@ class _Own:
     def __init__(self) -> None:
         self._copies: dict[int, Any] = {}
 
-    def copy_of(self, container: Any) -> Any:
-        """A container that may be changed: itself, if it is such a copy."""
+    def changeable(self, container: Any) -> Any:
+        """A container that may be changed: itself, if it is such a copy, or else one."""
+        if not isinstance(container, dict | list):
+            raise PatchError("the path leads into a value that has no members")
         if id(container) in self._copies:
             return container
         copied: Any = container.copy()
@@ -132,10 +134,10 @@ def _edit(document: Any, path: list[str], op: str, value: Any, own: _Own) -> Any
     """``document`` with one place added, replaced or removed; copies only along ``path``."""
     if not path:
         return value
-    root = parent = _changeable(document, own)
+    root = parent = own.changeable(document)
     for key in path[:-1]:
         place = _place(parent, key)
-        parent[place] = child = _changeable(parent[place], own)
+        parent[place] = child = own.changeable(parent[place])
         parent = child
     key = path[-1]
     if op != "add":
@@ -150,12 +152,6 @@ def _edit(document: Any, path: list[str], op: str, value: Any, own: _Own) -> Any
         length = len(parent)
         parent.insert(length if key == "-" else _index(key, length, True), value)
     return root
-
-
-def _changeable(container: Any, own: _Own) -> Any:
-    if isinstance(container, dict | list):
-        return own.copy_of(container)
-    raise PatchError("the path leads into a value that has no members")
 
 
 def _place(parent: Any, key: str) -> Any:

@@ -48,7 +48,15 @@ def _index_of(item: tuple[Index, Configuration]) -> Index:
 class Log:
     """See the rules above."""
 
-    __slots__ = ("_configurations", "_entries", "_sizes", "_unsaved", "offset", "offset_term")
+    __slots__ = (
+        "_configurations",
+        "_entries",
+        "_sizes",
+        "_unsaved",
+        "configuration",
+        "offset",
+        "offset_term",
+    )
 
     def __init__(self, snapshot: Snapshot | None = None, entries: Sequence[Entry] = ()) -> None:
         self.offset: Index = 0
@@ -56,6 +64,8 @@ class Log:
         self._entries: list[Entry] = []
         self._sizes: list[int] = []  # 0: not yet estimated
         self._configurations: list[tuple[Index, Configuration]] = [(0, configurations.EMPTY)]
+        self.configuration: Configuration = configurations.EMPTY
+        """The one in force (rule 3): an attribute, since everything asks for it."""
         self._unsaved: Index = 1
         if snapshot is not None:
             self.restore(snapshot)
@@ -77,11 +87,6 @@ class Log:
     @property
     def saved_index(self) -> Index:
         return self._unsaved - 1
-
-    @property
-    def configuration(self) -> Configuration:
-        """The one in force (rule 3)."""
-        return self._configurations[-1][1]
 
     @property
     def configuration_index(self) -> Index:
@@ -141,11 +146,11 @@ class Log:
     # --- writing --------------------------------------------------------------------------
 
     def append(self, entry: Entry, size: int = 0) -> None:
-        if entry.index != self.last_index + 1:
+        if entry.index != self.offset + len(self._entries) + 1:
             raise ValueError(f"entry {entry.index} does not follow {self.last_index}")
         if entry.kind is EntryKind.CONFIGURATION:
-            found = configurations.from_data(entry.data)
-            self._configurations.append((entry.index, found))
+            self.configuration = configurations.from_data(entry.data)
+            self._configurations.append((entry.index, self.configuration))
         self._entries.append(entry)
         self._sizes.append(size)
 
@@ -173,6 +178,7 @@ class Log:
         del self._sizes[first - self.offset - 1 :]
         while self._configurations[-1][0] >= first:
             self._configurations.pop()
+        self.configuration = self._configurations[-1][1]
         self._unsaved = min(self._unsaved, first)
 
     def take_unsaved(self) -> tuple[Entry, ...]:
@@ -200,5 +206,6 @@ class Log:
         self._entries.clear()
         self._sizes.clear()
         self.offset, self.offset_term = snapshot.last_index, snapshot.last_term
+        self.configuration = snapshot.configuration
         self._configurations = [(snapshot.last_index, snapshot.configuration)]
         self._unsaved = snapshot.last_index + 1

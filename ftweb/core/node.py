@@ -167,8 +167,10 @@ class Node:
         """When ``tick`` is needed at the latest; infinite if only messages can matter."""
         if self._leadership is not None:
             return self._leadership.next_deadline()
-        campaign = self._election.campaign
-        return min(self._election.deadline, campaign.ask_again_at if campaign else math.inf)
+        election = self._election
+        if election.campaign is None:
+            return election.deadline
+        return min(election.deadline, election.campaign.ask_again_at)
 
     # --- what happens ---------------------------------------------------------------------
 
@@ -329,8 +331,9 @@ class Node:
         )
 
     def _picture(self) -> tuple[object, ...]:
-        state = self._state
-        return state.role, state.term, state.leader_id, state.configuration, self.transferring
+        state, leadership = self._state, self._leadership
+        transferring = leadership is not None and leadership.transfer is not None
+        return state.role, state.term, state.leader_id, state.log.configuration, transferring
 
     # --- roles ----------------------------------------------------------------------------
 

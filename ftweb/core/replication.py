@@ -86,8 +86,8 @@ class Replication:
         sending: list[tuple[NodeId, Sending]] = []
         for node, progress in self.peers.items():
             if progress.mode is Mode.REPLICATE:
-                next_index = progress.next_index
-                if next_index <= last or progress.commit_sent < min(commit, next_index - 1):
+                next_index, told = progress.next_index, progress.commit_sent
+                if next_index <= last or (told < commit and told < next_index - 1):
                     self._replicate(node, progress)
             elif progress.mode is Mode.PROBE and not progress.waiting:
                 self._send_entries(node, progress)
@@ -100,7 +100,8 @@ class Replication:
     def _replicate(self, node: NodeId, progress: Progress) -> None:
         """All entries that the window has room for; or else the commit index, if it is news."""
         state, settings = self._state, self._state.settings
-        while progress.next_index <= state.log.last_index and progress.has_room(
+        last = state.log.last_index
+        while progress.next_index <= last and progress.has_room(
             settings.inflight_messages, settings.inflight_bytes
         ):
             if not self._send_entries(node, progress):

@@ -96,6 +96,8 @@ class State:
 
     def adopt_election_timeout(self, value: Milliseconds) -> None:
         """Only within bounds, so that no message can switch elections off or make them storm."""
+        if value == self.election_timeout:
+            return
         base = self.settings.election_timeout
         if not math.isfinite(value):
             value = base

@@ -135,13 +135,13 @@ def _next_voters(situation: Situation, members: Sequence[NodeId]) -> tuple[NodeI
     drops: list[NodeId] = []
     if all(node in situation.infos or node in dead for node in voters):
         wanted = wanted_voters(situation, members, situation.caught_up)
-        hoped = wanted_voters(situation, members, frozenset(members))
         adds = [node for node in wanted if node not in voters]
         # The leader joins last: were it lost with only two voters, the other would be stuck.
         adds.sort(key=lambda node: node == situation.leader)
-        if len(wanted) == len(hoped):  # else somebody is still catching up: do not shrink yet
-            drops = [node for node in voters if node not in wanted and node not in dead]
-            drops.sort(key=lambda node: _staying_power(situation, node))
+        drops = [node for node in voters if node not in wanted and node not in dead]
+        if drops and len(wanted) != len(wanted_voters(situation, members, frozenset(members))):
+            drops = []  # somebody is still catching up: do not shrink yet
+        drops.sort(key=lambda node: _staying_power(situation, node))
     room = len(voters) < situation.settings.max_voters
     fuller = [(*voters, node) for node in adds[:1] if room and node in situation.alive]
     without_dead = [_without(voters, node) for node in dead]

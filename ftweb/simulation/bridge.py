@@ -61,7 +61,7 @@ class SimulatedWire:
 
     def write(self, prepared: Prepared) -> None:
         """See :class:`~ftweb.relay.wire.Wire`."""
-        if not self.closing:
+        if not self._closing:
             self._socket.to_page(prepared.text)
 
     def close(self, code: int, reason: str = "") -> None:

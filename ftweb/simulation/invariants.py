@@ -143,24 +143,24 @@ class Checks:
             self._saved_entries(node, log, entries)
 
     def _saved_entries(self, node: str, log: _Log, entries: Sequence[Entry]) -> None:
+        epoch, terms, all_entries = log.epoch, log.terms, self._entries
         first = entries[0].index
         for index in range(first, log.last + 1):
-            log.terms.pop(index, None)
+            terms.pop(index, None)
             log.voters.pop(index, None)
-        before = log.terms.get(first - 1, 0)
+        before = terms.get(first - 1, 0)
         for entry in entries:
-            key = (log.epoch, entry.index, entry.term)
-            known = self._entries.get(key)
+            index, term = entry.index, entry.term
+            known = all_entries.get((epoch, index, term))
             if known is None:
-                self._entries[key] = (entry, before)
+                all_entries[epoch, index, term] = (entry, before)
             elif known[0] != entry or (before and known[1] and known[1] != before):
                 raise Violation(
-                    "log matching",
-                    f"entry {entry.index} of term {entry.term} is not the same on {node}",
+                    "log matching", f"entry {index} of term {term} is not the same on {node}"
                 )
-            log.terms[entry.index] = before = entry.term
+            terms[index] = before = term
             if entry.kind is EntryKind.CONFIGURATION:
-                log.voters[entry.index] = entry.data["voters"]
+                log.voters[index] = entry.data["voters"]
         log.last = entries[-1].index
 
     # --- applying -------------------------------------------------------------------------
@@ -193,14 +193,10 @@ class Checks:
         """A state machine has applied a command; one without a node replays what was saved."""
         if node is not None and node.replica.epoch != self._epoch:
             return  # it has not heard yet that its epoch is over
+        changed = [effect for effect in effects if isinstance(effect, Changed)]
         for effect in effects:
             if isinstance(effect, Replied):
-                self._answer(
-                    index,
-                    effect,
-                    data,
-                    changes=any(isinstance(other, Changed) for other in effects),
-                )
+                self._answer(index, effect, data, changes=bool(changed))
             elif isinstance(effect, Sent):
                 places = self._sent.setdefault(msgspec.json.encode(effect.payload), {})
                 places[index, effect.position] = effect.to
@@ -264,8 +260,8 @@ class Checks:
 
     def after_turn(self, node: Node) -> None:
         """A replica has had a turn, or crashed in it."""
-        core = node.replica.node
-        epoch = node.replica.epoch
+        replica = node.replica
+        core, epoch = replica.node, replica.epoch
         if epoch != node.seen_epoch:
             node.seen_epoch, node.applied_upto = epoch, 0
         if core.role is Role.LEADER:

@@ -102,14 +102,16 @@ class Socket:
 
     def to_bridge(self, text: str) -> None:
         """The page sends a frame."""
-        if self.open:
-            self.link.network.carry(self.link, self.link.up, text, self._reaches_bridge)
+        if self._page is not None and self._bridge is not None:
+            link = self.link
+            link.network.carry(link, link.up, text, self._reaches_bridge)
 
     def to_page(self, text: str) -> None:
         """The bridge sends a frame."""
-        if self.open:
+        if self._page is not None and self._bridge is not None:
             self.unread += len(text)
-            self.link.network.carry(self.link, self.link.down, text, self._reaches_page)
+            link = self.link
+            link.network.carry(link, link.down, text, self._reaches_page)
 
     def close_page(self) -> None:
         """The page closes, or is gone: the bridge is told, in order."""

@@ -188,7 +188,7 @@ class Process:
 
     def time(self) -> float:
         """For code that wants asyncio's loop: seconds."""
-        return self.monotonic() / 1000
+        return (self.world.now - self.lag) / 1000
 
     def call_soon(self, callback: Callable[..., object], *arguments: Any) -> Timer:
         """As asyncio's loop has it."""
