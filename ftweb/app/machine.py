@@ -73,21 +73,21 @@ class Machine:
         if index <= self.applied_index:
             raise FrameError(f"Entry {index} was applied before (up to {self.applied_index}).")
         command = commands.parse(data)
-        if isinstance(command, commands.Genesis) == bool(self.guid):
+        if (type(command) is commands.Genesis) == bool(self.guid):
             raise FrameError(
                 f"Entry {index} is a second genesis."
                 if self.guid
                 else f"Entry {index} comes before the genesis."
             )
         match command:
+            case commands.Request():  # first, since nearly all are
+                effects = self._request(index, command)
             case commands.Genesis():
                 effects = self._begin(index, command)
             case commands.Open():
                 self.sessions.advance(command.at)
                 number = self.sessions.open(command.client_id, index)
                 effects = [SessionOpened(client_id=command.client_id, session=number)]
-            case commands.Request():
-                effects = self._request(index, command)
             case commands.Bridges():
                 self.sessions.advance(command.at)
                 self.lineage.heard(command.joined, command.heard, command.left)

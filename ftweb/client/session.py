@@ -240,6 +240,8 @@ class ClientSession:
             case frames.Change():
                 self._enter(frame.epoch)
                 self._changed(self.state.change(frame))
+            case frames.Status():
+                self._status_came(frame, now)
             case frames.State():
                 self._enter(frame.epoch)
                 self._resyncing = False
@@ -250,8 +252,6 @@ class ClientSession:
                 if (frame.index, frame.position) > self._last_message:
                     self._last_message = (frame.index, frame.position)
                     self._events.append(Received(payload=frame.payload))
-            case frames.Status():
-                self._status_came(frame, now)
             case frames.Session():
                 self._session_came(frame.session, now)
             case frames.Pong():

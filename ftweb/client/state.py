@@ -90,7 +90,7 @@ class _Own:
 
     def changeable(self, container: Any) -> Any:
         """A container that may be changed: itself, if it is such a copy, or else one."""
-        if not isinstance(container, dict | list):
+        if not isinstance(container, (dict, list)):
             raise PatchError("the path leads into a value that has no members")
         if id(container) in self._copies:
             return container

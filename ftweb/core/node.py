@@ -191,18 +191,19 @@ class Node:
         if message.to != state.node_id or message.sender == state.node_id:
             return
         self._presence.heard(message.sender, state.now)
-        if isinstance(message, RequestVote):
+        # By ``type``: for a msgspec class a refusal by ``isinstance`` is dear.
+        if type(message) is RequestVote:
             self._on_request_vote(message)
-        elif isinstance(message, RequestVoteResponse):
+        elif type(message) is RequestVoteResponse:
             self._on_vote(message)
         elif message.term < state.term:
             self._follower.refuse_old_term(message)
         else:
             if message.term > state.term:
                 self._follow(message.term)
-            if isinstance(message, AppendEntries | InstallSnapshot):
+            if type(message) is AppendEntries or type(message) is InstallSnapshot:
                 self._on_leader(message)
-            elif isinstance(message, AppendEntriesResponse | InstallSnapshotResponse):
+            elif type(message) is AppendEntriesResponse or type(message) is InstallSnapshotResponse:
                 self._on_answer(message)
             elif self._leadership is None and state.standing() is not Role.OBSERVER:
                 self._conclude(self._election.start(pre_vote=False, transfer=True))

@@ -392,7 +392,7 @@ class Relay:
         """See :class:`ftweb.driver.Listener`."""
         self._stream.applied(index, effects)
         for effect in effects:
-            if isinstance(effect, Replied):
+            if type(effect) is Replied:
                 self._requests.answered(effect)
         if self._driver.machine.lineage.provisional != self._provisional:
             self._tell_hosting()

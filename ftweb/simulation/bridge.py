@@ -276,7 +276,7 @@ class Bridge:
     def applied(self, index: int, effects: Sequence[Effect]) -> None:
         """See :class:`ftweb.replica.Listener`."""
         self.relay.applied(index, effects)
-        if any(isinstance(effect, Changed) for effect in effects):
+        if any(type(effect) is Changed for effect in effects):
             self._watch(self.node.replica.machine.state)
 
     def restored(self) -> None:

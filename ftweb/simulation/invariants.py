@@ -193,11 +193,11 @@ class Checks:
         """A state machine has applied a command; one without a node replays what was saved."""
         if node is not None and node.replica.epoch != self._epoch:
             return  # it has not heard yet that its epoch is over
-        changed = [effect for effect in effects if isinstance(effect, Changed)]
+        changed = [effect for effect in effects if type(effect) is Changed]
         for effect in effects:
-            if isinstance(effect, Replied):
+            if type(effect) is Replied:
                 self._answer(index, effect, data, changes=bool(changed))
-            elif isinstance(effect, Sent):
+            elif type(effect) is Sent:
                 places = self._sent.setdefault(msgspec.json.encode(effect.payload), {})
                 places[index, effect.position] = effect.to
         if node is not None and index % DIGEST_EVERY == 0:

@@ -32,13 +32,15 @@ TICK: Final = 1.0
 """Seconds between two looks at what has waited too long; the real one takes five, which in a
 short schedule would be mostly waiting."""
 
-FOR_NODES: Final = (
-    frames.Raft,
-    frames.Forward,
-    frames.Directory,
-    frames.Lost,
-    frames.Enter,
-    frames.Recall,
+FOR_NODES: Final = frozenset(
+    (
+        frames.Raft,
+        frames.Forward,
+        frames.Directory,
+        frames.Lost,
+        frames.Enter,
+        frames.Recall,
+    )
 )
 
 
@@ -230,7 +232,7 @@ class Page:
         except FrameError:
             self._drop_socket()
             return
-        if isinstance(frame, FOR_NODES):
+        if type(frame) in FOR_NODES:
             if self.node is not None and not (
                 isinstance(frame, frames.Raft)
                 and not self.room.network.passes(frame.sender, frame.to)
