@@ -106,13 +106,13 @@ def check_nesting(value: Any, *, depth: int = JSON_DEPTH) -> None:
                     f"A key of the payload is longer than {JSON_KEY_CHARS} characters.",
                     code="too_deep",
                 )
-            if isinstance(item, dict | list):
+            if isinstance(item, (dict, list)):
                 check_nesting(item, depth=depth - 1)
     elif isinstance(value, list):
         if depth == 0:
             raise LimitError(f"The payload is nested deeper than {JSON_DEPTH}.", code="too_deep")
         for item in value:
-            if isinstance(item, dict | list):
+            if isinstance(item, (dict, list)):
                 check_nesting(item, depth=depth - 1)
 
 

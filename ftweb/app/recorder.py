@@ -76,7 +76,7 @@ class Recorder:
 
     def note(self, op: str, path: str, value: Json = None) -> None:
         """Record one operation, already done."""
-        if isinstance(value, dict | list):
+        if isinstance(value, (dict, list)):
             self._fresh[id(value)] = value
         operations = self.operations
         if op == "remove":

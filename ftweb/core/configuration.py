@@ -11,7 +11,7 @@ Rules:
 
 from __future__ import annotations
 
-from ftweb.core.types import Configuration, Json, NodeId
+from ftweb.core.types import Configuration, Json
 
 EMPTY = Configuration(voters=())
 """Of a node that has not heard of any: it is an observer and never campaigns."""
@@ -29,9 +29,9 @@ def to_data(configuration: Configuration) -> Json:
 def from_data(data: Json) -> Configuration:
     """The configuration in a CONFIGURATION entry."""
     return Configuration(
-        voters=tuple(NodeId(node) for node in data["voters"]),
-        learners=tuple(NodeId(node) for node in data["learners"]),
-        successors=tuple(NodeId(node) for node in data["successors"]),
+        voters=tuple(data["voters"]),
+        learners=tuple(data["learners"]),
+        successors=tuple(data["successors"]),
     )
 
 

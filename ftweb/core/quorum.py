@@ -37,7 +37,7 @@ def reached[Number: (int, float)](values: Iterable[Number]) -> Number:
 
 def holds(voters: Collection[NodeId], alive: Collection[NodeId]) -> bool:
     """Whether those ``alive`` are a majority of ``voters``."""
-    return sum(1 for voter in voters if voter in alive) >= majority(len(voters))
+    return len([voter for voter in voters if voter in alive]) >= majority(len(voters))
 
 
 def tally(voters: Collection[NodeId], votes: Mapping[NodeId, bool]) -> Outcome:

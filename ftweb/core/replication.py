@@ -237,9 +237,12 @@ class Replication:
     def advance_commit(self) -> None:
         """Rule 1."""
         state = self._state
+        peers, node_id = self.peers, state.node_id
         index = quorum.reached(
-            state.log.saved_index if voter == state.node_id else self.peers[voter].match_index
-            for voter in state.configuration.voters
+            [
+                state.log.saved_index if voter == node_id else peers[voter].match_index
+                for voter in state.configuration.voters
+            ]
         )
         if index > state.commit_index and state.log.term(index) == state.term:
             state.commit_index = index

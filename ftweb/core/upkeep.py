@@ -181,10 +181,11 @@ def wanted_voters(
     lasting = [info for info in can if rank_class(info) != REMOTE_HIDDEN]
     can = lasting or can
     bridges = [info for info in can if info.kind is NodeKind.BRIDGE]
-    tabs: list[PeerInfo] = []
+    best: dict[DeviceId, PeerInfo] = {}
     for info in can:
-        if info.kind is NodeKind.TAB and all(t.device_id != info.device_id for t in tabs):
-            tabs.append(info)
+        if info.kind is NodeKind.TAB:
+            best.setdefault(info.device_id, info)
+    tabs = list(best.values())
     devices = {info.device_id for info in can}
     limit = situation.settings.max_voters
     mixed = [*bridges[:1], *tabs, *bridges[1:]]

@@ -125,8 +125,9 @@ class Room:
     @property
     def pages(self) -> list[Page]:
         """Those that live."""
-        if any(not page.process.alive for page in self._pages):
-            self._pages = [page for page in self._pages if page.process.alive]
+        living = [page for page in self._pages if page.process.alive]
+        if len(living) < len(self._pages):
+            self._pages = living
         return self._pages
 
     @property
