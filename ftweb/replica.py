@@ -495,7 +495,6 @@ class Replica:
         if view == self._view:
             return  # as after most turns
         self._view = view
-        status = self._current_status()
-        if status != self._status:
+        if (status := self._current_status()) != self._status:
             self._status = status
             self._listener.status(status)
