@@ -29,10 +29,11 @@ ENTRY_OVERHEAD = 96
 
 
 def data_size(data: Json) -> int:
-    """Estimated bytes of an entry with this data. Escapes make it an upper bound in practice.
+    """About how many bytes an entry with this data has on the wire.
 
     Raises:
-        TypeError: the data is not JSON; the proposer's fault, before anything is appended.
+        TypeError: the data is not JSON; the proposer's fault, before anything is appended. (Some
+            that is none, as bytes, would pass: :func:`ftweb.codec.check_payload` is stricter.)
     """
     return ENTRY_OVERHEAD if data is None else ENTRY_OVERHEAD + len(_ENCODER.encode(data))
 

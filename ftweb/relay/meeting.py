@@ -33,7 +33,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from itertools import islice
 from typing import Any, Protocol
 
@@ -138,8 +138,6 @@ class Meeting:
         self._on_quorum = on_quorum
         self._goal: Summary | None = None
         """Where this bridge is on its way to (between rules 1 and 2)."""
-        self._brought: list[Replayable] = []
-        """What nodes that end have handed in meanwhile."""
         self._left_at = 0.0
         self._missed_since: float | None = None
         self._told_quorum = False
@@ -305,11 +303,13 @@ class Meeting:
         Returns:
             Whether they are saved; they are lost if not, and have to be asked for again.
         """
-        if self._goal is not None:
-            self._brought.extend(items)  # it may be that the old replica stands in the end
-            return True
-        new = self._news(items)
-        if new:
+        known = {(item.client_id, item.serial) for item in self._pending}
+        new = [
+            item
+            for item in items
+            if (item.client_id, item.serial) not in known and not self._is_done(item)
+        ]
+        if new:  # saved with the old replica as long as that may stand in the end
             try:
                 self._storage.durable.remember([msgspec.json.encode(item).decode() for item in new])
             except StorageError as error:
@@ -321,15 +321,6 @@ class Meeting:
             self.notice()
             self._relay.tell()
         return True
-
-    def _news(self, items: Iterable[Replayable]) -> list[Replayable]:
-        """Those that neither wait nor are done."""
-        known = {(item.client_id, item.serial) for item in self._pending}
-        return [
-            item
-            for item in items
-            if (item.client_id, item.serial) not in known and not self._is_done(item)
-        ]
 
     # --- arriving (rule 2) --------------------------------------------------------------------
 
@@ -353,9 +344,6 @@ class Meeting:
             self._go_back()
 
     def _arrive(self) -> None:
-        self._pending.extend(self._news(self._brought))
-        self._brought.clear()
-        self._count()
         try:
             self._storage.arrive([msgspec.json.encode(item).decode() for item in self._pending])
         except StorageError as error:
@@ -379,9 +367,6 @@ class Meeting:
             self._begin()
         except FtwebError as error:
             _log.error("No new epoch could begin: %s", error)
-        brought = list(self._brought)
-        self._brought.clear()
-        self.recalled(brought)
         self._relay.replace_nodes()
         self._relay.release()
         self._relay.tell()
