@@ -1,9 +1,9 @@
 """A class whose only bridge is cut off, or killed, while tabs go on from device to device.
 
 The tabs have data channels to one another, and the one that hosts relays for those that have lost
-the bridge: with the real :class:`ftweb.relay.relay.Relay`, as in ``pyodide_app/relay.py``. What the
-The tabs have data channels to one another, and the one that hosts relays for those that lost
-the host, look for the bridge, wait until it has come over, fetch the guests.
+the bridge (:mod:`ftweb.simulation.standing`). What the net worker does is written in Python once
+more, after ``apart.ts`` and ``bridgeless.ts``: hold on to the own history, join at the tab of the
+host, look for the bridge, wait until it has come over or go over oneself, fetch the guests.
 
 One schedule: the network falls into the bridge with some tabs, and the others; people vote on both
 sides; the bridge may be killed, tabs may crash. Then all is healed, and everything is as
@@ -12,7 +12,6 @@ sides; the bridge may be killed, tabs may crash. Then all is healed, and everyth
 
 from __future__ import annotations
 
-import asyncio
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -20,21 +19,15 @@ from typing import Any, Final, cast
 
 from ftweb import codec, frames
 from ftweb.app import Effect
-from ftweb.driver import Driver
 from ftweb.limits import STREAM_BYTES
-from ftweb.relay.connection import Connection, NodeHere, Registry
-from ftweb.relay.here import Here
-from ftweb.relay.relay import Relay
-from ftweb.relay.wire import Prepared
 from ftweb.replica import NodeStatus
 from ftweb.simulation.apart import ApartResult, Hall, Phone, Seat, run_hall
 from ftweb.simulation.apart_plan import ApartPlan, draw_apart
-from ftweb.simulation.bridge import Bridge
 from ftweb.simulation.disk import Kept
-from ftweb.simulation.network import Link, Socket
+from ftweb.simulation.network import Link
 from ftweb.simulation.nodes import Node
-from ftweb.simulation.pages import Page
 from ftweb.simulation.room import Room
+from ftweb.simulation.standing import Standing
 from ftweb.simulation.stations import Station
 
 LOOK: Final = 0.5
@@ -48,86 +41,6 @@ MEET: Final = 3.0
 """As in ``apart.ts``, in seconds."""
 
 NOBODY: Final = frames.Directory(nodes=[])
-
-
-class _OwnWire:
-    """Ends in the tab's own node, which takes requests only."""
-
-    backlog = 0
-    closing = False
-
-    def __init__(self, phone: Tab) -> None:
-        self._phone = phone
-
-    def write(self, prepared: Prepared) -> None:
-        node = self._phone.node
-        if node is not None and prepared.text.startswith('{"type":"forward"'):
-            node.replica.receive(codec.decode(prepared.text))
-
-    def close(self, code: int, reason: str = "") -> None:
-        pass
-
-
-class _Heard:
-    """The tab's replica as its relay has it: what the relay tells of the nodes goes another way."""
-
-    def __init__(self, phone: Tab, node: Node) -> None:
-        self._phone = phone
-        self._node = node
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._node.replica, name)
-
-    def receive(self, frame: frames.Frame) -> None:
-        if isinstance(frame, frames.Directory):
-            self._phone.of_relay(frame)
-        else:
-            self._node.replica.receive(frame)
-
-
-class Standing(Bridge):
-    """A relay in a tab, for those who have lost the bridge."""
-
-    def __init__(self, phone: Tab, node: Node) -> None:
-        self.phone = phone
-        self.world = phone.room.world
-        self.process = phone.process
-        self.node = node
-        self.sockets = {}
-        self._pages: dict[Socket, Page] = {}
-        self.registry = Registry()
-        loop = cast(asyncio.AbstractEventLoop, phone.process)
-        self.relay = Relay(
-            here=Here(
-                bridge="",
-                device_id=phone.device,
-                name="apart",
-                guid="guid",
-                bundle="bundle",
-                runtime_url="",
-                join_url="",
-            ),
-            registry=self.registry,
-            loop=loop,
-            on_hosting=lambda hosting: None,
-        )
-        own = Connection(
-            wire=_OwnWire(phone),
-            client_id=f"node {phone.node_id}",
-            device_id=phone.device,
-            presenter=False,
-            local=False,
-            last_heard=0.0,
-        )
-        self.registry.add(own)
-        self.registry.add_node(own, NodeHere(node_id=phone.node_id, visible=True, since=0.0))
-        self.relay.attach(cast(Driver, _Heard(phone, node)))
-
-    def _take(self, socket: Socket, text: str) -> None:
-        connection = self.sockets.get(socket)
-        own = connection is not None and connection.client_id == self.phone.client_id
-        if not (own and text.startswith('{"type":"node_')):  # it is entered already
-            super()._take(socket, text)
 
 
 class Tab(Phone):
@@ -144,6 +57,8 @@ class Tab(Phone):
     _by_bridge = NOBODY
     _by_relay = NOBODY
     _settled = False
+    _sought: Tab | None = None
+    """The tab at which it has last sought to join."""
 
     @property
     def hall(self) -> CutOffHall:
@@ -244,6 +159,7 @@ class Tab(Phone):
         if self.near and self.hall.home.process.alive:
             self.seat.bridge = self.hall.home
         elif host is not None:
+            self._sought = host
             self.seat.bridge = host.stand_in()
         else:
             self.seat.bridge = self.hall.home
@@ -292,6 +208,12 @@ class Tab(Phone):
         if self.socket is None:
             return
         self._stay_together()
+        host = self.hall.host_seen_by(self)
+        if not at_home and host is not None and host is not self._sought:
+            self._sought = host
+            self._drop_socket()
+            self._connect()
+            return
         if at_home and self._heard and not self._holds and self.session.status:
             self._follow(self.session.status.epoch)
         if self._meeting_since is not None and now - self._meeting_since > MEET:

@@ -56,6 +56,7 @@ FOUND = {
     "a node that came after all, once it had been told that it could not, was known to nobody": (
         1041,
     ),
+    "two tabs that relayed were at one another's relay, and nobody looked for the bridge": (1325,),
 }
 """What schedules have found, and the seeds of those that did."""
 
