@@ -202,7 +202,7 @@ def unrest(plan: Plan) -> Plan:
         fault(at + 320, draw.choice(["hand-over", "wrong hint", "voters change"]), y=0.0)
     return replace(
         plan,
-        tabs=draw.choice([3, 4, 5]),
+        tabs=draw.choice([4, 4, 5]),
         requests=60,
         bursts=60,
         duration=4_000.0,
