@@ -117,6 +117,9 @@ every snapshot, so it must not outgrow the state. An epoch whose journal is full
 JOURNAL_REQUESTS: Final = 20_000
 """Requests in it. Repeated in another epoch at 200 a second they take less than two minutes."""
 
+PENDING_CHARS: Final = 4 * JOURNAL_CHARS
+"""Requests that wait at a bridge for being run again: its own journal, and what tabs had."""
+
 REMEMBERED_CHARS: Final = JOURNAL_CHARS
 """Entries of the present epoch that a node keeps though its log has compacted them, and as much of
 the epoch before: a bridge may lack them (ftweb/remembering.py)."""

@@ -27,6 +27,7 @@ at a time (:meth:`Replica.serve_one`). During a hand-over requests wait.
 from __future__ import annotations
 
 import logging
+import math
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -154,8 +155,7 @@ class Replica:
         self._host: Host | None = None
         self._computed: dict[str, Any] | None = None
         """The command of a request whose handler has run, while a hand-over holds it up."""
-        self._failed = False
-        self._paused = False
+        self._failed = self._paused = False
         self._compacted = 0
         self._hearing = Hearing()
         self.left: list[frames.Left] = []
@@ -248,7 +248,7 @@ class Replica:
 
     def next_deadline(self) -> float:
         """When a turn is needed even if nothing comes, in the clock's milliseconds."""
-        return self.node.next_deadline()
+        return math.inf if self._failed else self.node.next_deadline()
 
     # --- consensus ------------------------------------------------------------------------
 

@@ -24,6 +24,7 @@ from websockets.exceptions import (
     InvalidHandshake,
     InvalidStatus,
     InvalidURI,
+    WebSocketException,
 )
 from websockets.http11 import Response
 from websockets.typing import Subprotocol
@@ -156,7 +157,8 @@ async def _talk(socket: ClientConnection, receive: Receive, send: Send) -> None:
 
     reading = asyncio.get_running_loop().create_task(up())
     try:
-        with contextlib.suppress(OSError, RuntimeError):  # it is gone, or broke a rule of ours
+        # It is gone, broke a rule of ours, or the other bridge sent what is no WebSocket.
+        with contextlib.suppress(OSError, RuntimeError, ValueError, WebSocketException):
             await down()
     finally:
         reading.cancel()

@@ -25,6 +25,7 @@ from ftweb.bridge.opening import Hosts, opening
 from ftweb.bridge.passing import pass_on, passed_on
 from ftweb.bridge.refusals import refuse
 from ftweb.bridge.security import Receive, Scope, Send
+from ftweb.errors import FrameError
 from ftweb.flyweb import wire
 from ftweb.flyweb.wire import Kind
 from ftweb.limits import HTTP_HEAD_SECONDS, HTTP_HOST_SECONDS, HTTP_MESSAGE_BYTES
@@ -83,7 +84,7 @@ async def serve_websocket(
             await _stopped(reading)
             await client.leave(stream)
             return
-        except (WebSocketException, RuntimeError, ValueError) as error:
+        except (WebSocketException, RuntimeError, ValueError, FrameError) as error:
             # Also when the bridge itself has closed it meanwhile, since the client broke a rule.
             _log.info("The app's end of the WebSocket %s is over: %s", scope["path"], error)
             stream.send_part(Kind.RESET, wire.Reset(why="gone"))

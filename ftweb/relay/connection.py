@@ -16,11 +16,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ftweb import codec
 from ftweb.errors import FrameError
-from ftweb.frames import Error, Frame, Leads
+from ftweb.frames import Error, Frame, Leads, Left
 from ftweb.limits import (
     CONNECTIONS,
     CONNECTIONS_PER_ADDRESS,
@@ -65,6 +65,8 @@ class NodeHere:
     """In which it said to be; 0 for none, or if it does not say."""
     leads: Leads | None = None
     """It says so; the bridge's own replica may not know it."""
+    left: list[Left] = field(default_factory=list)
+    """Where it has left the epochs before."""
 
 
 @dataclass(kw_only=True, slots=True, eq=False, weakref_slot=True)

@@ -46,7 +46,7 @@ from ftweb.app.machine import Machine
 from ftweb.core.types import NodeId
 from ftweb.epochs import Summary, Verdict, begins, judge
 from ftweb.errors import FtwebError, StorageError
-from ftweb.limits import ARRIVE_SECONDS, REPLAY_SECONDS, REPLAY_WINDOW
+from ftweb.limits import ARRIVE_SECONDS, PENDING_CHARS, REPLAY_SECONDS, REPLAY_WINDOW
 from ftweb.replica import NodeStatus
 from ftweb.storage import Saved, Switching
 
@@ -307,8 +307,13 @@ class Meeting:
         new = [
             item
             for item in items
-            if (item.client_id, item.serial) not in known and not self._is_done(item)
+            if (item.client_id, item.serial) not in known
+            and (self._goal is not None or not self._is_done(item))
         ]
+        weight = sum(item.weight for item in self._pending) + sum(item.weight for item in new)
+        if weight > PENDING_CHARS:
+            _log.error("More is to be run again than this bridge can hold; what came last is not.")
+            return False
         if new:  # saved with the old replica as long as that may stand in the end
             try:
                 self._storage.durable.remember([msgspec.json.encode(item).decode() for item in new])

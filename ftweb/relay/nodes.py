@@ -103,6 +103,7 @@ class Nodes:
             raise FrameError("That node id is taken; mint a new one.", code="node_id_in_use")
         connection.renewing = ""
         self._links.routes.claimed_here(frame.node_id)
+        node.left = frame.left
         self._leavers.note(frame.node_id, frame.left)
         self._recalling.note(connection, frame.left)
         self.told(at_once=True)
@@ -131,6 +132,7 @@ class Nodes:
     def _news(
         self, connection: Connection, node: NodeHere, frame: frames.NodeUp | frames.NodeUpdate
     ) -> None:
+        node.left = frame.left
         wanted = self._leavers.note(node.node_id, frame.left)
         self._recalling.note(connection, frame.left)
         before, node.epoch = node.leads, frame.epoch
@@ -140,13 +142,22 @@ class Nodes:
         if frame.leads != before:
             self._leads()
 
+    def recall(self) -> None:
+        """The own replica may know by now what those here have to be asked for."""
+        for connection in self._registry.nodes():
+            if connection.node is not None:
+                self._recalling.note(connection, connection.node.left)
+
     def down(self, connection: Connection, frame: frames.NodeDown) -> None:
         """It has ended."""
         node = connection.node
-        if connection.renewing == frame.node_id and self._leavers.note(frame.node_id, frame.left):
-            self.told()
         if node is None or node.node_id != frame.node_id:
-            return  # it had gone already
+            # It had gone already; how far it was may have been said to nobody yet.
+            elsewhere = self._links.routes.is_of_another(frame.node_id, connection.client_id)
+            here = self._registry.with_node(frame.node_id) is not None
+            if not (here or elsewhere) and self._leavers.note(frame.node_id, frame.left):
+                self.told()
+            return
         self._links.broadcast(frame)
         self._leavers.note(node.node_id, frame.left)
         stuck_in = frame.request

@@ -18,7 +18,8 @@ well, they follow the bridge's epoch one by one; then what they alone have must 
    is missing here, and asked for (``recall`` with index 0). A node that cannot come from there,
    because this epoch is the earlier one, ends and hands the same in, unasked (``left``). Such are
    tabs whose bridge was killed in an epoch of its own, when they meet it in another one.
-5. What a node sends is bounded like a journal, and counts only as an answer, or of its own epoch.
+5. What a node sends is bounded like a journal. Only an answer counts for what others need not be
+   asked for.
 """
 
 from __future__ import annotations
@@ -41,6 +42,8 @@ from ftweb.relay.connection import Connection
 @dataclass(slots=True)
 class _Asked:
     left: frames.Left
+    unasked: bool = False
+    """It is handed in (rule 4)."""
     items: list[Replayable] = field(default_factory=list)
     weight: int = 0
 
@@ -49,7 +52,8 @@ class Recalling:
     """See the rules above.
 
     Args:
-        forks: where the present branch left its ancestors, as this bridge's own replica has it.
+        forks: where the present branch left its ancestors, as this bridge's own replica has it;
+            None as long as it does not know, and in a tab, which cannot run anything again.
         take: what was recalled is to be run again. Returns whether it is kept; else somebody has
             to be asked again.
     """
@@ -57,7 +61,7 @@ class Recalling:
     def __init__(
         self,
         *,
-        forks: Callable[[], Sequence[Fork]],
+        forks: Callable[[], Sequence[Fork] | None],
         take: Callable[[Sequence[Replayable]], bool],
     ) -> None:
         self._forks = forks
@@ -71,31 +75,41 @@ class Recalling:
         left = told[-1] if told else None  # what was before that it has forgotten
         if left is None or connection.node is None or connection.node.node_id != left.node:
             return
-        fork = next((fork for fork in self._forks() if fork.epoch == left.epoch), None)
-        term, index = (fork.term, fork.index) if fork is not None else (0, 0)
-        if (left.term, left.index) <= (term, index) or self._is_known(left):
+        had = self._had(left)
+        if had is None or (left.term, left.index) <= had or self._is_known(left):
             return
+        term, index = had
         asked = self._asked.get(connection)
         if asked is not None and asked.left == left:
             return  # it is on its way
         self._asked[connection] = _Asked(left)
         connection.send(frames.Recall(epoch=left.epoch, term=term, index=index))
 
+    def _had(self, left: frames.Left) -> tuple[int, int] | None:
+        """How far this branch has that epoch; (0, 0) if it is no ancestor, None if that is not
+        known now: then it is asked again (:meth:`ftweb.relay.nodes.Nodes.recall`)."""
+        forks = self._forks()
+        if forks is None:
+            return None
+        here = (fork for fork in forks if fork.epoch == left.epoch)
+        return next(((fork.term, fork.index) for fork in here), (0, 0))
+
     def _is_known(self, left: frames.Left) -> bool:
         """Rule 3."""
         return (left.term, left.index) <= self._have.get(left.epoch, (0, 0))
 
     def recalled(self, connection: Connection, frame: frames.Recalled) -> None:
-        """A piece of an answer, or of what a node hands in.
+        """A piece of an answer, or of what a node hands in. One that nobody waits for is dropped:
+        it may be the answer to what was asked over the socket before.
 
         Raises:
-            FrameError: nothing was asked, that is no answer to it, or it is too much.
+            FrameError: it is none, or too much.
         """
         asked = self._asked.pop(connection, None)
         if frame.left is not None:
-            asked = _Asked(frame.left)  # rule 4
+            asked = _Asked(frame.left, unasked=True)
         if asked is None or asked.left.epoch != frame.epoch:
-            raise FrameError("Nobody asked this node for what it remembers.")
+            return
         try:
             items = msgspec.convert(frame.items, list[Replayable])
         except msgspec.ValidationError as error:
@@ -109,9 +123,13 @@ class Recalling:
             raise FrameError("A node remembers more than a journal may hold.", code="too_large")
         if not frame.last:
             self._asked[connection] = asked
-        elif self._is_known(asked.left):
+        elif self._is_known(asked.left) or (asked.left.term, asked.left.index) <= (
+            self._had(asked.left) or (0, 0)
+        ):
             pass  # somebody else has brought it along meanwhile
-        elif self._take(asked.items) and frame.whole:
+        elif self._take(asked.items) and frame.whole and not asked.unasked:
+            # What was handed in may be any node's word for any epoch: who was asked for the same
+            # later is heard all the same. Requests that come twice are run once.
             self._have[frame.epoch] = max(
                 (asked.left.term, asked.left.index), self._have.get(frame.epoch, (0, 0))
             )

@@ -26,6 +26,7 @@ from ftweb import codec, frames
 from ftweb.app import Effect, Replied
 from ftweb.core import NodeId
 from ftweb.driver import Driver, NodeStatus
+from ftweb.epochs import Fork
 from ftweb.errors import FrameError
 from ftweb.relay import signaling
 from ftweb.relay.connection import Connection, Registry
@@ -90,7 +91,7 @@ class Relay:
             elsewhere=lambda: (one for state in self.others() for one in state.left),
         )
         self._recalling = Recalling(
-            forks=lambda: self._driver.machine.lineage.forks,
+            forks=self._forks,
             take=lambda items: self._meeting is not None and self._meeting.recalled(items),
         )
         self._directory = NodeDirectory(
@@ -135,6 +136,11 @@ class Relay:
     def node_id(self) -> NodeId:
         """Of the bridge's own node, now."""
         return self._driver.node_id
+
+    def _forks(self) -> Sequence[Fork] | None:
+        """Of the own branch; None where it is not known yet, and in a tab."""
+        machine = self._driver.machine
+        return machine.lineage.forks if self._here.bridge and machine.guid else None
 
     def attach(self, driver: Driver) -> None:
         """Join the bridge's own replica."""
@@ -367,6 +373,7 @@ class Relay:
     def tell(self) -> None:
         """See :class:`ftweb.relay.meeting.Relaying`."""
         self._nodes.told(at_once=True)
+        self._nodes.recall()
 
     # --- nodes --------------------------------------------------------------------------------
 
@@ -407,6 +414,7 @@ class Relay:
         self._tell_hosting()
         self._nodes.told(at_once=True)  # a new epoch may have come with a new node
         self._nodes.entered()
+        self._nodes.recall()
 
     def status(self, status: NodeStatus) -> None:
         """See :class:`ftweb.driver.Listener`."""

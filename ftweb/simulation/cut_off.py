@@ -38,7 +38,8 @@ SETTLE: Final = 1.0
 
 HOLD: Final = 6.0
 MEET: Final = 3.0
-"""As in ``apart.ts``, in seconds."""
+"""What HOLD_MS and MEET_MS are in ``apart.ts``, in seconds. The first is shorter here, as elections
+are: it is there to outlast one."""
 
 NOBODY: Final = frames.Directory(nodes=[])
 
@@ -52,8 +53,8 @@ class Tab(Phone):
     """It is on the bridge's side of the present cut."""
     _seen = (0, float("-inf"))
     _meeting_since: float | None = None
-    _met = 0
-    """The epoch of the bridge that is met."""
+    _told = ""
+    """The last status of the bridge that is met."""
     _by_bridge = NOBODY
     _by_relay = NOBODY
     _settled = False
@@ -165,6 +166,7 @@ class Tab(Phone):
             self.seat.bridge = self.hall.home
         self.reach()
         self._meeting_since = None
+        self._told = ""
         super()._connect()
 
     def stand_in(self) -> Station:
@@ -216,9 +218,8 @@ class Tab(Phone):
             return
         if at_home and self._heard and not self._holds and self.session.status:
             self._follow(self.session.status.epoch)
-        if self._meeting_since is not None and now - self._meeting_since > MEET:
-            self._meeting_since = None
-            self._follow(self._met)
+        if self._meeting_since is not None and self._told and now - self._meeting_since > MEET:
+            self._come_over()
         elif standing is None:
             return
         elif not at_home and cast(Any, self.seat.bridge) is standing:
@@ -238,6 +239,15 @@ class Tab(Phone):
         quorum = self._heard and status is not None and status.quorum
         if self.seat.bridge is not self.hall.home and (quorum or self._lives_on):
             self._seen = (self.node.replica.epoch if self.node else 0, self._now())
+
+    def _come_over(self) -> None:
+        """What was not listened to at this bridge counts now, and all that came before it."""
+        self._meeting_since = None
+        self._seen = (0, float("-inf"))
+        if self.socket is not None:
+            self._take(self.socket, self._told)
+            self._follow(self.session.status.epoch if self.session.status else 0)
+            self._say(frames.Resync())
 
     def _follow(self, epoch: int) -> None:
         """What was not listened to while it held counts now."""
@@ -296,7 +306,8 @@ class Tab(Phone):
             if frame.epoch in (0, epoch):
                 self._meeting_since = None
                 return False
-            self._met = frame.epoch
+            if isinstance(frame, frames.Status):
+                self._told = codec.encode(frame)
             if self._meeting_since is None:
                 self._meeting_since = self._now()
                 self.room.world.counts["bridge of another epoch met"] += 1

@@ -12,6 +12,7 @@
 
 import type { Clock } from "./clock";
 import type { Payload } from "./connection";
+import type { Status } from "./frames";
 import { HOLD_MS, MEET_MS } from "./timing";
 
 /** What is used of our node (nodes.ts). */
@@ -23,7 +24,7 @@ export interface Node {
 
 export class Apart {
   private seen = { epoch: 0, at: -Infinity };
-  private meeting: { readonly epoch: number; readonly since: number } | undefined;
+  private meeting: { readonly since: number; readonly status: Status | undefined } | undefined;
 
   constructor(
     private readonly clock: Clock,
@@ -53,7 +54,8 @@ export class Apart {
       this.over();
       return false;
     }
-    this.meeting = { epoch: frame.epoch, since: this.meeting?.since ?? this.clock.now() };
+    const { since, status } = this.meeting ?? { since: this.clock.now(), status: undefined };
+    this.meeting = { since, status: frame.type === "status" ? frame : status };
     return true;
   }
 
@@ -62,11 +64,14 @@ export class Apart {
     this.meeting = undefined;
   }
 
-  /** The history to come over to: the bridge's, if it was asked for long enough. To be asked often. */
-  givesUp(): number | undefined {
-    const { meeting } = this;
-    if (meeting === undefined || this.clock.now() - meeting.since < MEET_MS) return undefined;
+  /**
+   * What the bridge has said last, if it was asked for long enough: it counts from now on. Asked often.
+   */
+  givesUp(): Status | undefined {
+    const { since = Infinity, status } = this.meeting ?? {};
+    if (status === undefined || this.clock.now() - since < MEET_MS) return undefined;
     this.over();
-    return meeting.epoch;
+    this.seen = { epoch: 0, at: -Infinity };
+    return status;
   }
 }

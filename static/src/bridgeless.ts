@@ -31,6 +31,9 @@ export interface Surroundings {
   readonly node: { readonly epoch: number; readonly livesOn: boolean; renew(): void };
   readonly known: () => Readonly<Facts>;
   readonly toNode: (message: NetToNode) => void;
+  readonly received: (frame: Payload) => void;
+  /** Ask for the whole state. */
+  readonly resync: () => void;
 }
 
 export class Bridgeless {
@@ -118,7 +121,15 @@ export class Bridgeless {
     } else if (heard && status !== undefined && !apart.holds) {
       this.follow(status.epoch);
     }
-    this.follow(apart.givesUp() ?? 0);
+    const told = apart.givesUp();
+    if (told !== undefined) this.comeOver(told);
+  }
+
+  /** What was not listened to at this bridge counts now, and all that came before it. */
+  private comeOver(status: Status): void {
+    this.follow(status.epoch);
+    this.around.received(status);
+    this.around.resync();
   }
 
   /** The bridge's history is ours; what was not listened to while we held counts now. */

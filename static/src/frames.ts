@@ -261,9 +261,14 @@ const NODE_TYPES: ReadonlySet<unknown> = new Set([
   "recall",
 ]);
 
-/** What a node hands in when it ends; Python puts the type first. */
-export function isHandedIn(text: string): boolean {
+/** A piece of what a node remembers; Python puts the type first. */
+export function isRecalled(text: string): boolean {
   return text.startsWith('{"type":"recalled"');
+}
+
+/** The last one, of a node's own. */
+export function isLastRecalled(text: string): boolean {
+  return (JSON.parse(text) as { last?: unknown }).last === true;
 }
 
 /** A frame that was only routed: its addressee checks it. */

@@ -21,7 +21,8 @@ import * as v from "valibot";
 import { NodeToNet, type HttpAccess, type NetToNode, type NodeStatus } from "./channels";
 import { nothing, type Cancel, type Clock } from "./clock";
 import {
-  isHandedIn,
+  isLastRecalled,
+  isRecalled,
   type Failure,
   type Leads,
   type Left,
@@ -32,7 +33,14 @@ import {
 } from "./frames";
 import { PING } from "./ping";
 import { isTab } from "./targets";
-import { CRASHES, CRASHES_MS, HAND_IN_MS, REBOOT_BASE_MS, REBOOT_CAP_MS } from "./timing";
+import {
+  CRASHES,
+  CRASHES_MS,
+  HANDED_MS,
+  HAND_IN_MS,
+  REBOOT_BASE_MS,
+  REBOOT_CAP_MS,
+} from "./timing";
 import { Pulse, Watchdog } from "./watchdog";
 
 /** What is used of a Worker. */
@@ -77,10 +85,13 @@ export class NodeKeeper {
   /** There is a bridge, so a worker's files can be had. */
   private loads = false;
   private visible = true;
-  /** What a bridge has to be told of nodes that have ended. */
-  private untold: (NodeDown | string)[] = [];
-  /** What a node that ends has handed in so far: all of it goes to one bridge. */
-  private handing: string[] | undefined;
+  private untold: NodeDown[] = [];
+  /** The node ends, and has yet to say what only it may know. */
+  private handsIn = false;
+  /** What it remembers, as far as it has come: all of it goes over one socket. */
+  private recalled: string[] = [];
+  /** What ended nodes have handed in, and when that was first told: a socket may be dead unnoticed. */
+  private handed: { readonly texts: readonly string[]; toldAt: number }[] = [];
   /** Ends in a row, and since when the present worker is up. */
   private ends = 0;
   private upSince = Infinity;
@@ -143,7 +154,7 @@ export class NodeKeeper {
     if (before !== undefined && this.worker !== undefined) {
       if (before.guid !== welcome.guid || before.bundle !== welcome.bundle) this.end();
     }
-    if (before !== undefined && before.guid !== welcome.guid) this.untold = [];
+    if (before !== undefined && before.guid !== welcome.guid) this.untold = this.handed = [];
     this.tellAll();
     this.announce("node_up");
     if (this.worker !== undefined) this.post({ kind: "bridge", httpUrl: this.httpUrl() });
@@ -189,29 +200,40 @@ export class NodeKeeper {
   /** Its epoch is over: rule 5. */
   renew(): void {
     // One that still boots has not been anywhere.
-    if (this.nodeId === undefined || this.handing !== undefined) return;
-    this.handing = [];
+    if (this.nodeId === undefined || this.handsIn) return;
+    this.handsIn = true;
     this.post({ kind: "over" });
     this.waiting();
     this.waiting = this.clock.after(HAND_IN_MS, () => this.renewed());
   }
 
   private renewed(): void {
-    if (this.handing === undefined) return;
-    this.waiting();
-    this.untold.push(...this.handing);
+    if (!this.handsIn) return;
     if (this.connected) this.tellAll();
     this.tell("leaving");
     this.end();
     this.boot();
   }
 
-  /** Only bridges want to know. */
+  /** Only bridges want to know, and the next one again what was told a moment ago. */
   private tellAll(): void {
-    for (const one of this.loads ? this.untold.splice(0) : []) {
-      if (typeof one === "string") this.events.sendText(one);
-      else this.events.send(one);
+    if (!this.loads) return;
+    const now = this.clock.now();
+    this.handed = this.handed.filter(({ toldAt }) => now - toldAt < HANDED_MS);
+    for (const one of this.handed) {
+      for (const text of one.texts) this.events.sendText(text);
+      one.toldAt = Math.min(one.toldAt, now);
     }
+    for (const down of this.untold.splice(0)) this.events.send(down);
+  }
+
+  /** A piece of what the node remembers. */
+  private remembered(text: string): void {
+    this.recalled.push(text);
+    if (!isLastRecalled(text)) return;
+    const texts = this.recalled.splice(0);
+    if (this.handsIn) this.handed.push({ texts, toldAt: Infinity });
+    else if (this.connected && this.loads) for (const one of texts) this.events.sendText(one);
   }
 
   private boot(): void {
@@ -266,7 +288,7 @@ export class NodeKeeper {
     const message = result.output;
     switch (message.kind) {
       case "frame":
-        if (this.handing !== undefined && isHandedIn(message.text)) this.handing.push(message.text);
+        if (isRecalled(message.text)) this.remembered(message.text);
         else this.events.sendText(message.text);
         break;
       case "handed_in":
@@ -356,11 +378,12 @@ export class NodeKeeper {
       ...(left.length > 0 ? { left } : {}),
     };
     if (this.connected) this.events.send(down);
-    else this.untold.push(down);
+    if (!this.connected || !this.loads) this.untold.push(down);
   }
 
   /** End the worker at once: what it was doing is not worth waiting for. */
   private end(): void {
+    this.waiting();
     this.watchdog.end();
     this.pulse.end();
     const { worker } = this;
@@ -368,7 +391,8 @@ export class NodeKeeper {
     this.nodeId = undefined;
     this.status = undefined;
     this.position = undefined;
-    this.handing = undefined;
+    this.handsIn = false;
+    this.recalled = [];
     if (worker === undefined) return;
     worker.onmessage = worker.onerror = null;
     worker.terminate();

@@ -11,6 +11,7 @@ import type { NetToPage, PageToNet } from "./channels";
 import type { Clock } from "./clock";
 import { Link, type Payload } from "./connection";
 import {
+  isRecalled,
   PROTOCOL_VERSION,
   readBridges,
   type Hello,
@@ -151,6 +152,8 @@ export class Runtime {
       node: this.nodes,
       known: () => this.status.known,
       toNode: (message) => this.nodes.pass(message),
+      received: (frame) => this.received(frame),
+      resync: () => this.resync(),
     });
     this.nodes.show(start.visible);
     this.watchedAt = clock.wall();
@@ -278,6 +281,10 @@ export class Runtime {
    */
   private fromNode(text: string): void {
     const { link } = this;
+    if (isRecalled(text)) {
+      link.sendText(text); // only for the bridge, and all of it
+      return;
+    }
     // Guests at our relay are not at the bridge yet.
     const direct = !this.bridgeless.bridgeIsThere || this.joining.busy;
     const sent = direct && this.peers.sendRaft(text);

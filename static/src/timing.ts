@@ -88,6 +88,10 @@ export const MEET_MS = 3_000;
 /** A node that ends has so long to hand in what it knows: a few milliseconds, unless it hangs. */
 export const HAND_IN_MS = 2_000;
 
+/** What was handed in is told to the next bridge as well for so long: a dead socket is noticed within
+ * seconds, and nobody else may know it any more. */
+export const HANDED_MS = 30_000;
+
 /** How long a member does not follow another history once its group was seen to go on without a
  * bridge: an election without one takes two or three seconds, also when a laptop vanishes. */
 export const HOLD_MS = 10_000;

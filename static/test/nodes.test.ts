@@ -10,6 +10,7 @@ import { PING } from "../src/ping";
 import {
   CRASHES,
   CRASHES_MS,
+  HANDED_MS,
   HAND_IN_MS,
   PULSE_LIMIT_MS,
   PULSE_MS,
@@ -468,18 +469,59 @@ test("its epoch is over: another node at once, and no crash", () => {
 });
 
 const PIECE = '{"type":"recalled","epoch":2,"items":[],"last":true}';
+const FIRST = PIECE.replace("true", "false");
 const RAFT = '{"type":"raft"}';
 
 test("what only it knows is handed in as a whole before it ends", () => {
   const { keeper, sent, last } = up();
   const before = last();
   keeper.renew();
-  before.say({ kind: "frame", text: PIECE });
+  before.say({ kind: "frame", text: FIRST });
   before.say({ kind: "frame", text: RAFT });
+  before.say({ kind: "frame", text: PIECE });
   assert.deepEqual(sent, [RAFT]);
   before.say({ kind: "handed_in" });
   const down: Sent = { type: "node_down", node_id: "n1", reason: "leaving" };
-  assert.deepEqual(sent, [RAFT, PIECE, down]);
+  assert.deepEqual(sent, [RAFT, FIRST, PIECE, down]);
+});
+
+test("a socket may have been dead when it was handed in, so the next one has it too", () => {
+  const { clock, keeper, sent, last } = up();
+  keeper.renew();
+  last().say({ kind: "frame", text: PIECE });
+  last().say({ kind: "handed_in" });
+  keeper.disconnect();
+  clock.pass(HANDED_MS - 1);
+  sent.length = 0;
+  keeper.connect(WELCOME);
+  assert.ok(sent.includes(PIECE));
+  clock.pass(1);
+  sent.length = 0;
+  keeper.connect(WELCOME);
+  assert.ok(!sent.includes(PIECE), "that is enough");
+});
+
+test("an answer that a bridge has asked for goes over one socket, or not at all", () => {
+  const { keeper, sent, last } = up();
+  last().say({ kind: "frame", text: FIRST });
+  keeper.disconnect();
+  last().say({ kind: "frame", text: PIECE });
+  keeper.connect(WELCOME);
+  assert.ok(!sent.includes(FIRST) && !sent.includes(PIECE), "it will ask again");
+  last().say({ kind: "frame", text: FIRST });
+  last().say({ kind: "frame", text: PIECE });
+  assert.deepEqual(sent.slice(-2), [FIRST, PIECE]);
+});
+
+test("an end that a tab has heard of is told to the next bridge as well", () => {
+  const { keeper, sent, last } = up();
+  keeper.connect(WELCOME, "tab somebody");
+  sent.length = 0;
+  last().onerror?.({ message: "it broke" });
+  const down: Sent = { type: "node_down", node_id: "n1", reason: "crashed" };
+  assert.deepEqual(sent.splice(0), [down]);
+  keeper.connect(WELCOME);
+  assert.deepEqual(sent[0], down);
 });
 
 test("without a bridge it is kept for the next one of that server", () => {

@@ -176,6 +176,8 @@ async def test_a_duplicated_tab_is_another_client_of_the_same_device(
     classroom: Classroom,
 ) -> None:
     phone = classroom.phone_tabs[0]
+    # Who has come or gone is told a moment later, so that a class that joins is no storm.
+    await phone.until("s.participants === x", argument=len(classroom.devices))
     first = await phone.status()
     # As "duplicate tab" does, this copies sessionStorage.
     await phone.page.evaluate("sessionStorage.setItem('copied', 'yes')")
