@@ -39,7 +39,7 @@ class Bridge:
             requests=cast(Any, None),
             own=lambda: "bridge",
             epoch=lambda: 8,
-            members=lambda: [],
+            members=list,
             enters=True,
             changed=lambda: None,
             leads=lambda: None,
