@@ -96,7 +96,7 @@ async def test_errors_in_a_workers_worker_are_recorded_too(
         })"""
     )
     assert heard == "inner is up"
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(5):
         for words in ("planted in a worker", "said by a worker"):
             while not any(words in problem for problem in phone.problems):
                 await page.evaluate("0")
