@@ -221,6 +221,10 @@ was lost, which is rare."""
 STATUS_PER_SECOND: Final = 4
 """Status frames a second for mere head counts. A change of host is told at once."""
 
+HOSTLESS_SECONDS: Final = 0.1
+"""How long pages are not told that nobody hosts: after a loss the next host is there within 60 ms,
+and a page says so to a person only after a quarter of a second."""
+
 HELLO_SECONDS: Final = 5.0
 """A socket that has not said a valid hello by then is closed (4408)."""
 
@@ -238,6 +242,9 @@ for it every second, an attempt at a machine that is off takes five, taking it i
 QUORUM_LOSS_SECONDS: Final = 5.0
 """How long a majority of the voters must be gone before an app that wants to continue does so in
 a new epoch. Longer than a Wi-Fi blip or a page's reload; short enough for a class to wait."""
+
+LATE_SECONDS: Final = 1.0
+"""A timer that is so late tells of this process's own standstill, not of the others'."""
 
 HANDLER_SECONDS: Final = 1.0
 """Longest a handler may run. Below the election timeout (1.5 s), so that the request that

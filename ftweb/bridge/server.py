@@ -175,7 +175,10 @@ class _Bridge:
         self._genesis = genesis
         self._resumes = resumes
         self._continuing = Continuing(
-            loop=loop, begin=self._go_on, may_begin=lambda: self._meeting.may_begin()
+            loop=loop,
+            begin=self._go_on,
+            may_begin=lambda: self._meeting.may_begin(),
+            why=lambda: self._relay.voters_in_words(),
         )
         self._config = config
         self._started = started

@@ -23,9 +23,10 @@ Rules:
    this node still seeks votes.
 8. Of several that seek votes at once the best goes first: the longest log, then rank. Who hears
    its pre-vote grants that, and seeks none for two staggers more; but for no longer than an
-   election timeout in all, since it may hear nobody. Without this rule, where all that are left
-   are needed and notice a loss one after the other, two get the votes of one another in the same
-   moment, enter the same term, and all wait for an election timeout.
+   election timeout in all, since it may hear nobody: then it seeks votes for as long, whoever
+   goes first. Without this rule, where all that are left are needed and notice a loss one after
+   the other, two get the votes of one another in the same moment, enter the same term, and all
+   wait for an election timeout.
 """
 
 from __future__ import annotations
@@ -298,9 +299,10 @@ class Election:
         state = self._state
         if not self.may_campaign() or (self.campaign is not None and not self.campaign.pre_vote):
             return
-        if self._way_given_since is None:
-            self._way_given_since = state.now
-        if state.now - self._way_given_since >= state.election_timeout:
+        since = self._way_given_since
+        if since is None or state.now - since >= 2 * state.election_timeout:
+            since = self._way_given_since = state.now
+        if state.now - since >= state.election_timeout:
             return
         if self.campaign is not None:
             self.campaign = None

@@ -467,10 +467,21 @@ class Relay:
         return self._spare(self._driver.status)
 
     def _spare(self, status: NodeStatus) -> int:
-        here = sum(
+        here = sum(self._is_here(voter) for voter in status.voters)
+        return here - (len(status.voters) // 2 + 1)
+
+    def _is_here(self, voter: str) -> bool:
+        return (
             voter == self.node_id
             or self._registry.with_node(voter) is not None
             or self._remote(voter) is not None
-            for voter in status.voters
         )
-        return here - (len(status.voters) // 2 + 1)
+
+    def voters_in_words(self) -> str:
+        """Who of the voters can be reached and who leads, for the log."""
+        status = self._driver.status
+        away = [voter[:8] for voter in status.voters if not self._is_here(voter)]
+        leader = f"node {status.leader_id[:8]} leads" if status.leader_id else "nobody leads"
+        heard = "" if status.quorum or not status.leader_id else ", and is silent"
+        away_in_words = f"{', '.join(away)} cannot be reached" if away else "all can be reached"
+        return f"Of {len(status.voters)} voters {away_in_words}; {leader}{heard}."

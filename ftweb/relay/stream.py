@@ -14,7 +14,10 @@ Rules:
 5. The last OUTBOX_REPLAY messages, and outcomes of what was answered provisionally, are kept. A
    client that comes back names the entry of the last one that it handled and gets what came from
    there on; it drops those that it has seen. A client seen for the first time gets no messages.
-6. A change of host is told at once, mere head counts at most STATUS_PER_SECOND times a second.
+6. Who hosts, a quorum lost or back, other bridges: told at once. Head counts and successors: at
+   most STATUS_PER_SECOND times a second. That nobody hosts for the moment: after HOSTLESS_SECONDS,
+   unless somebody does by then. So a hand-over wakes each page once, not three times, in the moment
+   when the votes that wait need the air.
 """
 
 from __future__ import annotations
@@ -32,6 +35,7 @@ from ftweb.limits import (
     CHANGES_IN_ALL_PER_SECOND,
     CHANGES_KEPT_BYTES,
     CHANGES_PER_SECOND,
+    HOSTLESS_SECONDS,
     OUTBOX_BYTES,
     OUTBOX_REPLAY,
     RESYNC_SECONDS,
@@ -70,8 +74,11 @@ class Stream:
         self._flush_timer: asyncio.TimerHandle | None = None
         self._flushed_at = float("-inf")
         self._status: frames.Status | None = None
+        self._told: frames.Status | None = None
         self._status_frame: Prepared | None = None
+        """What all were told."""
         self._status_timer: asyncio.TimerHandle | None = None
+        self._status_due = 0.0
         self._status_at = float("-inf")
 
     def close(self) -> None:
@@ -283,22 +290,35 @@ class Stream:
     # --- status -----------------------------------------------------------------------------
 
     def status(self, status: frames.Status) -> None:
-        """Tell everybody, at once if it is more than a head count (rule 6)."""
-        previous, self._status = self._status, status
-        if status == previous:
+        """Tell everybody, when rule 6 says."""
+        if status == self._status:
             return
-        if previous is None or _without_counts(previous) != _without_counts(status):
+        self._status = status
+        told = self._told
+        if told is None or _is_urgent(told, status):
             self._send_status()
-        elif self._status_timer is None:
-            wait = self._status_at + 1 / STATUS_PER_SECOND - self._loop.time()
-            self._status_timer = self._loop.call_later(max(0.0, wait), self._send_status)
+            return
+        now = self._loop.time()
+        if status.host is None and told.host is not None:
+            due = now + HOSTLESS_SECONDS
+        else:
+            due = max(now, self._status_at + 1 / STATUS_PER_SECOND)
+        if self._status_timer is not None:
+            if self._status_due <= due:
+                return
+            self._status_timer.cancel()
+        self._status_due = due
+        self._status_timer = self._loop.call_later(due - now, self._send_status)
 
     def _send_status(self) -> None:
         if self._status_timer is not None:
             self._status_timer.cancel()
             self._status_timer = None
+        if self._status == self._told:
+            return  # it was for a moment only
         self._status_at = self._loop.time()
         assert self._status is not None
+        self._told = self._status
         self._status_frame = Prepared(codec.encode(self._status))
         for connection in self._registry:
             connection.send_prepared(self._status_frame)
@@ -309,6 +329,12 @@ def _size(prepared: Prepared) -> int:
     return len(prepared.text.encode())
 
 
-def _without_counts(status: frames.Status) -> frames.Status:
+def _is_urgent(told: frames.Status, status: frames.Status) -> bool:
+    """Rule 6: whether what is new cannot wait."""
+    host, term = (told.host, told.term) if status.host is None else (status.host, status.term)
+    return _urgent_of(told) != msgspec.structs.replace(_urgent_of(status), host=host, term=term)
+
+
+def _urgent_of(status: frames.Status) -> frames.Status:
     bridges = [msgspec.structs.replace(bridge, clients=0) for bridge in status.bridges]
-    return msgspec.structs.replace(status, participants=0, bridges=bridges)
+    return msgspec.structs.replace(status, participants=0, bridges=bridges, successors=[])

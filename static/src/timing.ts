@@ -76,8 +76,11 @@ export const REPEAT_MS = 5_000;
 /** How long the link may be down before a person is told: most reconnects are quicker. */
 export const OFFLINE_MS = 750;
 
-/** How long there may be no host before a person is told: most hand-overs are quicker. */
-export const TAKING_OVER_MS = 250;
+/**
+ * How long there may be no host before a person is told: most hand-overs are quicker. A relay says so
+ * 100 ms late itself (HOSTLESS_SECONDS in ftweb/limits.py).
+ */
+export const TAKING_OVER_MS = 150;
 
 /** How long there may be no bridge before a person is told: re-pointing is quicker. */
 export const NO_BRIDGE_MS = 500;

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import time
+
+import pytest
 
 from ftweb.bridge.continuing import Continuing
 
@@ -40,3 +44,38 @@ async def test_a_quorum_that_comes_back_in_time_is_waited_for() -> None:
     loop.call_later(0.1, last.set)
     await last.wait()
     assert begun == []
+
+
+async def test_a_standstill_is_not_taken_for_the_others_absence() -> None:
+    """Everybody's word is still to be read after it."""
+    loop = asyncio.get_running_loop()
+    begun: list[float] = []
+    continuing = Continuing(
+        loop=loop, begin=lambda: begun.append(loop.time()), seconds=0.5, late=0.05
+    )
+    continuing.quorum(False)
+    await asyncio.sleep(0.05)
+    time.sleep(0.6)  # noqa: ASYNC251 - the process stands still
+    awake = loop.time()
+    async with asyncio.timeout(5):
+        while not begun:  # noqa: ASYNC110 - it tells nobody
+            await asyncio.sleep(0.01)
+    assert begun[0] - awake >= 0.5
+
+
+async def test_the_log_says_who_is_missing(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "ftweb")
+    loop = asyncio.get_running_loop()
+    begun = asyncio.Event()
+    why = "Of 3 voters a, b cannot be reached; nobody leads."
+    continuing = Continuing(loop=loop, begin=begun.set, seconds=0.2, why=lambda: why)
+    continuing.quorum(False)
+    async with asyncio.timeout(5):
+        while not caplog.messages:  # noqa: ASYNC110 - the log tells nobody
+            await asyncio.sleep(0.01)
+        continuing.quorum(True)
+        continuing.quorum(False)
+        await begun.wait()
+    words = [f"Most of the voters {what}" for what in ("are away", "are there", "are away", "have")]
+    assert all(m.startswith(word) for m, word in zip(caplog.messages, words, strict=True))
+    assert why in caplog.messages[-1]

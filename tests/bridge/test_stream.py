@@ -6,16 +6,20 @@ import asyncio
 import contextlib
 import secrets
 import socket
+from collections.abc import AsyncIterator
+from typing import Any
 
 import jsonpatch
 import msgspec
 import pytest
+import pytest_asyncio
 from websockets.asyncio.client import connect
 
 from ftweb import codec, frames
 from ftweb.app import Machine, Sent
 from ftweb.limits import (
     CHANGES_PER_SECOND,
+    HOSTLESS_SECONDS,
     SLOW_READER_BYTES,
     STATE_BYTES,
     STATUS_PER_SECOND,
@@ -23,7 +27,7 @@ from ftweb.limits import (
 )
 from ftweb.relay import stream as module
 from ftweb.relay.connection import Connection, Registry
-from ftweb.relay.wire import Prepared
+from ftweb.relay.wire import Prepared, Wire
 
 from .conftest import PATIENCE, Bridge, Tab, eventually
 
@@ -134,6 +138,17 @@ class Slow:
         self.closing = True
 
 
+def connection(wire: Wire) -> Connection:
+    return Connection(
+        wire=wire,
+        client_id="ada",
+        device_id="phone",
+        presenter=False,
+        local=False,
+        last_heard=0.0,
+    )
+
+
 async def test_whoever_comes_back_is_not_cut_off_for_all_that_it_is_sent() -> None:
     registry = Registry()
     stream = module.Stream(registry=registry, loop=asyncio.get_running_loop())
@@ -141,24 +156,14 @@ async def test_whoever_comes_back_is_not_cut_off_for_all_that_it_is_sent() -> No
     machine.state, machine.applied_index = "x" * (STATE_BYTES - 2), 10
     stream.restored(1, machine)
 
-    def connect() -> Connection:
-        return Connection(
-            wire=Slow(),
-            client_id="ada",
-            device_id="phone",
-            presenter=False,
-            local=False,
-            last_heard=0.0,
-        )
-
     hello = frames.Hello(
         version=1, client_key="1" * 32, device_key="2" * 32, token="t", epoch=1, state_index=10
     )
-    stream.join(connect(), hello)
+    stream.join(connection(Slow()), hello)
     for index in range(11, 1011):
         sent = Sent(index=index, position=0, to=None, payload="\u4e2d" * 21_000)
         stream.applied(index, [sent])
-    back = connect()
+    back = connection(Slow())
     stream.join(back, msgspec.structs.replace(hello, state_index=0))
     stream.close()
     assert not back.wire.closing
@@ -234,6 +239,84 @@ async def test_heads_are_counted_by_device_and_told_now_and_then(bridge: Bridge)
     await watcher.wait(frames.Status, lambda status: status.participants == 22)
     took = loop.time() - begun
     assert len(watcher.of(frames.Status)) <= took * STATUS_PER_SECOND + 3
+
+
+class Told(Slow):
+    """A wire that keeps what was written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.statuses: list[frames.Status] = []
+        self.at: list[float] = []
+
+    def write(self, prepared: Prepared) -> None:
+        frame = codec.decode(prepared.text)
+        assert isinstance(frame, frames.Status)
+        self.statuses.append(frame)
+        self.at.append(asyncio.get_running_loop().time())
+
+
+HOSTED = frames.Status(
+    epoch=1, term=4, host="a", successors=["b", "c"], quorum=True, participants=3
+)
+
+
+@pytest_asyncio.fixture
+async def told() -> AsyncIterator[tuple[module.Stream, Told]]:
+    """A stream, and what one client was told of a class that has a host."""
+    registry, wire = Registry(), Told()
+    registry.add(connection(wire))
+    stream = module.Stream(registry=registry, loop=asyncio.get_running_loop())
+    stream.status(HOSTED)
+    yield stream, wire
+    stream.close()
+
+
+async def test_a_quick_hand_over_is_told_once(told: tuple[module.Stream, Told]) -> None:
+    stream, wire = told
+    gone = msgspec.structs.replace(HOSTED, host=None)
+    new = msgspec.structs.replace(HOSTED, term=5, host="b", successors=["b", "c"])
+    for status in (gone, msgspec.structs.replace(gone, term=5), new):
+        stream.status(status)
+    assert wire.statuses == [HOSTED, new]
+    later = msgspec.structs.replace(new, successors=["c"])
+    stream.status(later)
+    assert len(wire.statuses) == 2
+    await eventually(lambda: len(wire.statuses) == 3)
+    assert wire.statuses[-1] == later
+    assert wire.at[-1] - wire.at[-2] >= 0.9 / STATUS_PER_SECOND
+
+
+async def test_that_nobody_hosts_is_told_in_time(told: tuple[module.Stream, Told]) -> None:
+    stream, wire = told
+    stream.status(msgspec.structs.replace(HOSTED, participants=4))  # told in a quarter of a second
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    gone = msgspec.structs.replace(HOSTED, participants=4, host=None)
+    stream.status(gone)
+    await eventually(lambda: len(wire.statuses) == 2)
+    assert wire.statuses[-1] == gone
+    assert wire.at[-1] - began >= 0.9 * HOSTLESS_SECONDS
+    stream.status(msgspec.structs.replace(gone, host="a"))  # it is here after all
+    assert wire.statuses[-1].host == "a"
+
+
+async def test_what_was_for_a_moment_only_is_not_told(told: tuple[module.Stream, Told]) -> None:
+    stream, wire = told
+    stream.status(msgspec.structs.replace(HOSTED, host=None))
+    stream.status(HOSTED)
+    await asyncio.sleep(2 * HOSTLESS_SECONDS)
+    assert wire.statuses == [HOSTED]
+
+
+@pytest.mark.parametrize("news", [{"quorum": False}, {"provisional": True}, {"epoch": 2}])
+async def test_other_news_is_told_at_once(
+    told: tuple[module.Stream, Told], news: dict[str, Any]
+) -> None:
+    stream, wire = told
+    without = msgspec.structs.replace(HOSTED, host=None, **news)
+    stream.status(without)
+    assert wire.statuses == [HOSTED, without]
 
 
 async def test_a_slow_phone_gets_the_latest_state_and_not_every_one(

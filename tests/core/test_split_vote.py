@@ -93,3 +93,18 @@ def test_the_best_that_hears_nobody_is_not_waited_for_long(make_cluster: type[Cl
     leader = left.cluster.leader()
     assert leader is not None
     assert leader.id != "p"
+
+
+def test_who_seeks_votes_in_vain_for_long_still_gives_way(make_cluster: type[Cluster]) -> None:
+    """Two of five wait for a third: when it is back, they do not take each other's votes."""
+    slow = {}
+    for delay, wait in itertools.product((2.0, 12.0), range(1_000, 9_000, 160)):
+        left = Left(make_cluster, delay, "bridge", "h", "r")
+        for node in "pq":
+            left.notices(node)
+        left.cluster.advance(float(wait))
+        left.cluster.members["r"].restart()
+        took = left.elect()
+        if took > left.cluster.settings.election_timeout / 2:
+            slow[delay, wait] = took
+    assert not slow

@@ -79,7 +79,7 @@ def test_a_bridge_killed_in_its_own_epoch_comes_back_to_the_one_before(
     assert violation.invariant == "exactly once"
 
 
-@pytest.mark.parametrize("seed", [138, 231, 901, 1009])
+@pytest.mark.parametrize("seed", [138, 222, 901, 1009])
 def test_without_asking_them_it_is_lost(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Recalling, "note", lambda self, connection, left: None)
     violation = run_cut_off(draw_cut_off(seed)).violation

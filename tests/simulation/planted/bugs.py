@@ -192,7 +192,7 @@ def applies_before_commit(patch: Patch) -> None:
     patch.setattr(Follower, "append", append)
 
 
-@bug("commit needs a quorum", "leader completeness", "state machine safety")
+@bug("commit needs a quorum", "leader completeness", "state machine safety", "convergence")
 def learners_count(patch: Patch) -> None:
     """A commit counts whoever has the entry, voter or not."""
 
@@ -358,7 +358,7 @@ def _replied(client_id: str, session: int, serial: int, kept: Kept) -> Any:
 
 
 def _evicting(plan: Plan) -> Plan:
-    return replace(plan, sessions=3)
+    return replace(plan, sessions=3, loss=0.25)
 
 
 @bug("exactly once", "convergence", aim=_evicting)
