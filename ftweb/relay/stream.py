@@ -16,8 +16,9 @@ Rules:
    there on; it drops those that it has seen. A client seen for the first time gets no messages.
 6. Who hosts, a quorum lost or back, other bridges: told at once. Head counts and successors: at
    most STATUS_PER_SECOND times a second. That nobody hosts for the moment: after HOSTLESS_SECONDS,
-   unless somebody does by then. So a hand-over wakes each page once, not three times, in the moment
-   when the votes that wait need the air.
+   unless another one does by then. So a hand-over wakes each page once, not three times, in the
+   moment when the votes that wait need the air. If it is the same one again, both are told:
+   requests that came meanwhile were dropped, and pages repeat theirs when they see a change.
 """
 
 from __future__ import annotations
@@ -293,6 +294,15 @@ class Stream:
         """Tell everybody, when rule 6 says."""
         if status == self._status:
             return
+        untold = self._status
+        if (
+            untold is not None
+            and untold.host is None
+            and self._told is not None
+            and self._told.host is not None
+            and _route(self._told) == _route(status)
+        ):
+            self._send_status()
         self._status = status
         told = self._told
         if told is None or _is_urgent(told, status):
@@ -315,7 +325,7 @@ class Stream:
             self._status_timer.cancel()
             self._status_timer = None
         if self._status == self._told:
-            return  # it was for a moment only
+            return  # heads came and went
         self._status_at = self._loop.time()
         assert self._status is not None
         self._told = self._status
@@ -327,6 +337,11 @@ class Stream:
 def _size(prepared: Prepared) -> int:
     """In bytes, as wires count them."""
     return len(prepared.text.encode())
+
+
+def _route(status: frames.Status) -> tuple[int, int, str | None]:
+    """What clients look at to repeat their requests."""
+    return status.epoch, status.term, status.host
 
 
 def _is_urgent(told: frames.Status, status: frames.Status) -> bool:

@@ -301,11 +301,22 @@ async def test_that_nobody_hosts_is_told_in_time(told: tuple[module.Stream, Told
     assert wire.statuses[-1].host == "a"
 
 
-async def test_what_was_for_a_moment_only_is_not_told(told: tuple[module.Stream, Told]) -> None:
+async def test_a_host_that_was_away_for_a_moment_is_told_of(
+    told: tuple[module.Stream, Told],
+) -> None:
+    """Else nobody would repeat what was dropped in that moment."""
     stream, wire = told
-    stream.status(msgspec.structs.replace(HOSTED, host=None))
+    gone = msgspec.structs.replace(HOSTED, host=None)
+    stream.status(gone)
     stream.status(HOSTED)
-    await asyncio.sleep(2 * HOSTLESS_SECONDS)
+    assert wire.statuses == [HOSTED, gone, HOSTED]
+
+
+async def test_heads_that_came_and_went_are_not_told(told: tuple[module.Stream, Told]) -> None:
+    stream, wire = told
+    stream.status(msgspec.structs.replace(HOSTED, participants=4))
+    stream.status(HOSTED)
+    await asyncio.sleep(1.2 / STATUS_PER_SECOND)
     assert wire.statuses == [HOSTED]
 
 
