@@ -33,6 +33,7 @@ from ftweb.limits import (
     CLIENT_FRAMES_PER_SECOND,
     HELLO_SECONDS,
     ID_CHARS,
+    LATE_SECONDS,
     RATE_BURST_SECONDS,
     REPLICA_FRAMES_PER_SECOND,
     SILENCE_SECONDS,
@@ -216,12 +217,17 @@ class Sockets:
     async def watch(self) -> None:
         """Close silent sockets, and have bridges share clients evenly, until cancelled (rule 3)."""
         while True:
+            due = _now() + 1
             await asyncio.sleep(1)
-            deadline = _now() - SILENCE_SECONDS
-            for connection in self._registry:
-                if connection.last_heard < deadline:
-                    connection.wire.close(SILENT, "nothing heard")
+            now = _now()
+            if now - due < LATE_SECONDS:  # else what came while we stood still is yet to be read
+                self._close_silent(now - SILENCE_SECONDS)
             self._each_second()
+
+    def _close_silent(self, deadline: float) -> None:
+        for connection in self._registry:
+            if connection.last_heard < deadline:
+                connection.wire.close(SILENT, "nothing heard")
 
     async def close(self) -> None:
         """Close every socket with 1001 and let the closes go out; new ones get the same."""

@@ -13,7 +13,9 @@ Rules:
    (:mod:`ftweb.relay.routes`), over LINK_HOPS links at most. One that would not fit into a frame
    with its envelope is dropped: no honest node makes it, and it would end the link.
 3. Both ends ping. A link on which nothing came for LINK_SILENCE_SECONDS is down, and so are all
-   bridges, nodes and clients to which no other path leads: their loss is told at once.
+   bridges, nodes and clients to which no other path leads: their loss is told at once. Time in
+   which this bridge itself stood still (a slow disk, a paused process) is nobody's silence: what
+   came meanwhile is still to be read.
 4. Two bridges keep one link. When both opened one at the same time, the one that was opened by the
    lower id stays; an earlier one of an earlier start, or by the same side, gives way.
 5. A node that is gone from a bridge that can still be reached has died, unless that bridge said
@@ -127,6 +129,7 @@ class Links:
         self._telling: asyncio.Handle | None = None
         self._telling_at = float("inf")
         self._beat: asyncio.TimerHandle | None = None
+        self._beat_due = 0.0
         self._left: OrderedDict[str, None] = OrderedDict()
         self._closed = False
 
@@ -157,7 +160,7 @@ class Links:
         self._told = None  # the new neighbour has to be told in any case
         self._tell()
         if self._beat is None:
-            self._beat = self._loop.call_later(LINK_PING_SECONDS, self._heartbeat)
+            self._beat_later()
         return link
 
     def down(self, link: Link) -> None:
@@ -196,10 +199,16 @@ class Links:
 
     # --- heartbeats -------------------------------------------------------------------------
 
+    def _beat_later(self) -> None:
+        self._beat_due = self._loop.time() + LINK_PING_SECONDS
+        self._beat = self._loop.call_later(LINK_PING_SECONDS, self._heartbeat)
+
     def _heartbeat(self) -> None:
         self._beat = None
         now = self._loop.time()
+        stood_still = max(0.0, now - self._beat_due)
         for link in list(self._links.values()):
+            link.heard_at = min(now, link.heard_at + stood_still)
             if now - link.heard_at > LINK_SILENCE_SECONDS:
                 _log.info("Bridge %s has fallen silent.", link.peer.bridge)
                 link.wire.close(SILENT, "nothing heard")
@@ -207,7 +216,7 @@ class Links:
             else:
                 self._ping(link)
         if self._links:
-            self._beat = self._loop.call_later(LINK_PING_SECONDS, self._heartbeat)
+            self._beat_later()
 
     def _ping(self, link: Link) -> None:
         link.pings += 1

@@ -7,6 +7,7 @@ import contextlib
 import json
 import secrets
 import socket
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -308,6 +309,19 @@ async def test_too_many_sockets_in_all(bridge: Bridge, monkeypatch: pytest.Monke
 
 
 # --- too slow ---------------------------------------------------------------------------------
+
+
+async def test_a_standstill_of_our_own_is_nobodys_silence(
+    bridge: Bridge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sockets_module, "SILENCE_SECONDS", 1.5)
+    client = await bridge.join()
+    time.sleep(2.5)  # noqa: ASYNC251 - the process stands still
+    for n in range(1, 4):
+        await asyncio.sleep(0.5)
+        client.link.send(frames.Ping(n=n))
+        await eventually(lambda: len(client.of(frames.Pong)) >= n or client.closed)  # noqa: B023
+    assert client.closed is None
 
 
 async def test_a_silent_socket(bridge: Bridge, monkeypatch: pytest.MonkeyPatch) -> None:

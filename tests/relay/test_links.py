@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -248,6 +249,20 @@ async def test_a_silent_link_is_given_up() -> None:
     took = net["a"].lost_at - cut_at
     assert took <= LINK_SILENCE_SECONDS + 2 * LINK_PING_SECONDS
     assert there.closed is not None
+    net.close()
+
+
+async def test_a_standstill_of_our_own_is_not_the_others_silence() -> None:
+    net = Net("ab")
+    there, back = net.join("a", "b")
+    await settle()
+    time.sleep(LINK_SILENCE_SECONDS * 1.2)  # noqa: ASYNC251 - the process stands still
+    await asyncio.sleep(2 * LINK_PING_SECONDS)
+    assert net["a"].gone == {}
+    assert there.closed is None
+    there.cut = back.cut = True
+    await asyncio.sleep(LINK_SILENCE_SECONDS + 3 * LINK_PING_SECONDS)
+    assert net["a"].gone == {"node-b": False}
     net.close()
 
 
