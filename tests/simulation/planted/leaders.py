@@ -111,7 +111,7 @@ def configuration_survives_truncation(patch: Patch) -> None:
     patch.setattr(Log, "_truncate", truncate)
 
 
-@bug("convergence", aim=short_reigns, within=80)
+@bug("convergence", aim=short_reigns)
 def voter_that_does_not_know_it_refuses(patch: Patch) -> None:
     """Who is no voter as far as it knows leaves votes unanswered; the candidate knows better."""
     original = Node._on_request_vote
