@@ -66,13 +66,10 @@ class Continuing:
 
     def quorum(self, there: bool) -> None:
         """What is known of the quorum now. May be called as often as one likes."""
-        if not there:
-            if self._timer is None:
-                self._wait(STEPS)
-        elif self._timer is not None:
-            if self._left < STEPS:
-                _log.info("Most of the voters are there again.")
+        if there:
             self.close()
+        elif self._timer is None:
+            self._wait(STEPS)
 
     def close(self) -> None:
         """Stop waiting."""
@@ -90,10 +87,7 @@ class Continuing:
         if late > self._late:
             _log.info("This process stood still for %.1f s; the quorum is waited for anew.", late)
             self._wait(STEPS)
-            return
-        if self._left == STEPS:
-            _log.info("Most of the voters are away; waiting for them. %s", self._why())
-        if self._left > 1:
+        elif self._left > 1:
             self._wait(self._left - 1)
         elif not self._may_begin():
             self._wait(STEPS)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 
 import pytest
@@ -64,18 +63,13 @@ async def test_a_standstill_is_not_taken_for_the_others_absence() -> None:
 
 
 async def test_the_log_says_who_is_missing(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO, "ftweb")
-    loop = asyncio.get_running_loop()
     begun = asyncio.Event()
     why = "Of 3 voters a, b cannot be reached; nobody leads."
-    continuing = Continuing(loop=loop, begin=begun.set, seconds=0.2, why=lambda: why)
+    continuing = Continuing(
+        loop=asyncio.get_running_loop(), begin=begun.set, seconds=0.05, why=lambda: why
+    )
     continuing.quorum(False)
     async with asyncio.timeout(5):
-        while not caplog.messages:  # noqa: ASYNC110 - the log tells nobody
-            await asyncio.sleep(0.01)
-        continuing.quorum(True)
-        continuing.quorum(False)
         await begun.wait()
-    words = [f"Most of the voters {what}" for what in ("are away", "are there", "are away", "have")]
-    assert all(m.startswith(word) for m, word in zip(caplog.messages, words, strict=True))
-    assert why in caplog.messages[-1]
+    (message,) = caplog.messages
+    assert message.endswith(why)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import shutil
 from pathlib import Path
 
@@ -51,6 +52,9 @@ async def test_an_app_that_wants_to_continue_goes_on_in_a_new_epoch(tmp_path: Pa
     async with classroom(_ledger(tmp_path, "continue")) as made:
         epoch = (await made.presenter.status())["epoch"]
         await _check(made, await _lose_quorum(made), epoch)
+        said = await asyncio.to_thread(made.bridge.log.read_text)
+        found = re.search(r"in a new epoch\.\s+Of 5 voters (\w{8}, ){2}\w{8} cannot be reached; ", said)
+        assert found, said
 
 
 async def test_an_app_that_waits_says_so_and_a_restarted_bridge_goes_on(tmp_path: Path) -> None:
