@@ -53,7 +53,9 @@ async def test_an_app_that_wants_to_continue_goes_on_in_a_new_epoch(tmp_path: Pa
         epoch = (await made.presenter.status())["epoch"]
         await _check(made, await _lose_quorum(made), epoch)
         said = await asyncio.to_thread(made.bridge.log.read_text)
-        found = re.search(r"in a new epoch\.\s+Of 5 voters (\w{8}, ){2}\w{8} cannot be reached; ", said)
+        found = re.search(
+            r"in a new epoch\.\s+Of 5 voters (\w{8}, ){2}\w{8} cannot be reached; ", said
+        )
         assert found, said
 
 
