@@ -11,6 +11,9 @@ another. The bridge is the one who sees hosts die, so it keeps count:
 4. A suspect that was the only one at the host when it died is poisonous. Where there were
    several, most are innocent: from then on suspects go to the host one at a time, the others
    wait here. So the next death, if there is one, finds the culprit, and nobody else is refused.
+   Turns are those of one (epoch, term): a host drops what is meant for another, so what waits for
+   that is not sent any more, and who had its turn there holds nobody up. Clients that are still
+   there repeat theirs for the new one.
 5. Leaving with a word (``bye``, ``node_down`` without a request) is no death.
 """
 
@@ -42,6 +45,8 @@ class _Tracked:
     """Where it was forwarded to; None while it is nowhere."""
     deaths: int = 0
     poisonous: bool = False
+    reign: tuple[int, int] = (0, 0)
+    """The epoch and term for which it was."""
     held: Forward | None = None
     """A suspect that waits for its turn."""
 
@@ -58,6 +63,8 @@ class InFlight:
     _by_client: dict[str, set[Key]] = field(default_factory=dict)
     _suspects: dict[Key, None] = field(default_factory=dict)
     """In the order in which they became suspects."""
+    _reign: tuple[int, int] = (0, 0)
+    """Of what was forwarded last."""
 
     def __len__(self) -> int:
         return len(self._tracked)
@@ -76,6 +83,7 @@ class InFlight:
         Returns:
             What to send to the host; None for a suspect that has to wait (rule 4).
         """
+        reign = self._reign = (frame.epoch, frame.term)
         tracked = self._tracked.get(key)
         if tracked is None:
             tracked = self._tracked[key] = _Tracked()
@@ -85,12 +93,11 @@ class InFlight:
         if tracked.poisonous:
             tracked.host = host
             return msgspec.structs.replace(frame, refuse=POISONOUS)
-        if tracked.suspect and any(
-            self._tracked[other].host == host for other in self._suspects if other != key
-        ):
+        others = [self._tracked[other] for other in self._suspects if other != key]
+        if tracked.suspect and any((o.host, o.reign) == (host, reign) for o in others):
             tracked.held = frame
             return None
-        tracked.host = host
+        tracked.host, tracked.reign = host, reign
         tracked.held = None
         return frame
 
@@ -110,8 +117,9 @@ class InFlight:
             return None
         for other in self._suspects:
             waiting = self._tracked[other]
-            if waiting.held is not None:
-                frame, waiting.held, waiting.host = waiting.held, None, host
+            frame = waiting.held
+            if frame is not None and (frame.epoch, frame.term) == self._reign:
+                waiting.held, waiting.host, waiting.reign = None, host, self._reign
                 return frame
         return None
 

@@ -115,6 +115,19 @@ def test_a_waiting_suspect_is_not_released_to_a_dead_host() -> None:
     assert inflight.replied(A) is None
 
 
+def test_a_turn_ends_with_its_term() -> None:
+    """A's client has gone: what was sent for it, or waits, for an earlier term is run by nobody."""
+    inflight = InFlight()
+    for host in ("h1", "h2"):
+        send(inflight, host, A, B, C)
+        inflight.died(host)
+    assert send(inflight, "h3", B, A) == ["runs", "waits"]
+    assert inflight.forward(C, "h3", frame(C, term=2)) == frame(C, term=2)  # not held up by B
+    assert inflight.forward(B, "h3", frame(B, term=2)) is None
+    assert inflight.replied(C) == frame(B, term=2)  # and not A's, of term 1
+    assert inflight.replied(B) is None
+
+
 def test_what_was_answered_elsewhere_is_no_longer_pending() -> None:
     inflight = InFlight()
     keys: list[Key] = [("client-a", 7, serial) for serial in range(1, 6)]
